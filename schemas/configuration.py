@@ -1,0 +1,216 @@
+"""What runs where: the types of `curfew.toml`.
+
+Only types, bounds and defaults live here; what must hold between values is in `configuration_check`, reading files and the environment
+in `agents.settings`. Nothing in here may decide about a session: what decides stands in the policy, or is stamped onto the record by the
+ingest (`interim_interval_s`), so that a replay of the journal needs no configuration.
+
+Units stand last in the names: `_s` seconds, `_bytes` octets. An absent value is None.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Secret = Annotated[str, Meta(min_length=1, max_length=1024)]
+Path = Annotated[str, Meta(min_length=1, max_length=4096)]
+Via = Literal["radius", "routeros", "coova-mqtt", "poll", "huawei-portal", "none"]
+
+
+class Kafka(msgspec.Struct, frozen=True):
+    """`[kafka]`: the log that everything rests on.
+
+    Attributes:
+        bootstrap_servers: `host:port`, several with commas; None starts the embedded broker.
+        partitions: Of every topic keyed by identity; fixed for good once the topics exist.
+        replication_factor: Of every topic.
+        topic_prefix: Stands before every topic, consumer group and transactional id: several installations on one cluster.
+        client_id: How the brokers' logs and quotas name us.
+        security_protocol: As Kafka's clients call it.
+        sasl_mechanism: Used with the two SASL protocols.
+        sasl_username: Likewise.
+        sasl_password: Likewise; or `sasl_password_file`, whose one line it is.
+        sasl_password_file: Path, relative to the configuration.
+        ssl_cafile: Path of the PEM file with the authorities to trust, relative to the configuration; None trusts the system's.
+    """
+
+    bootstrap_servers: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    partitions: Annotated[int, Meta(ge=1, le=512)] = 8
+    replication_factor: Annotated[int, Meta(ge=1, le=15)] = 1
+    topic_prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]*$", max_length=100)] = ""
+    client_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]+$", max_length=100)] = "curfew"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    sasl_username: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
+    sasl_password: Secret | None = None
+    sasl_password_file: Path | None = None
+    ssl_cafile: Path | None = None
+
+
+class Broker(msgspec.Struct, frozen=True):
+    """`[broker]`: the embedded Kafka, used when `[kafka] bootstrap_servers` is left out.
+
+    Attributes:
+        data_dir: Path of its data, relative to the configuration.
+        port: TCP, on 127.0.0.1.
+    """
+
+    data_dir: Path = "var/kafka"
+    port: Port = 9092
+
+
+class Ingest(msgspec.Struct, frozen=True):
+    """`[ingest]`: RADIUS accounting in.
+
+    Attributes:
+        listen: `address:port`, IPv6 in brackets; port 0 lets the system choose. An IPv6 socket takes IPv6 only.
+        processes: Processes that share those ports.
+        receive_buffer_bytes: SO_RCVBUF asked for, per socket.
+        max_unanswered: Packets waiting for Kafka's acknowledgement in one process; beyond it the oldest is dropped unanswered.
+        tick_s: Seconds between two ticks into each partition.
+        duplicate_cache_s: Seconds for which an answer is kept for the same packet coming again.
+        talk_window_s: A NAS not heard for longer has ceased to talk; one with `interim_interval_s` has that and a tenth.
+    """
+
+    listen: Annotated[tuple[str, ...], Meta(min_length=1, max_length=64)] = ("127.0.0.1:1813",)
+    processes: Annotated[int, Meta(ge=1, le=256)] = 1
+    receive_buffer_bytes: Annotated[int, Meta(ge=65_536, le=1_073_741_824)] = 8_388_608
+    max_unanswered: Annotated[int, Meta(ge=1, le=10_000_000)] = 20_000
+    tick_s: Annotated[float, Meta(ge=0.05, le=60)] = 1.0
+    duplicate_cache_s: Annotated[float, Meta(ge=0, le=300)] = 15.0
+    talk_window_s: Annotated[float, Meta(ge=1, le=86_400)] = 60.0
+
+
+class Identity(msgspec.Struct, frozen=True):
+    r"""`[identity]`: who a record is about.
+
+    Attributes:
+        strip_realms: `user@realm` and `REALM\user` are `user` for these realms, whatever their case.
+        not_an_identity: Shell patterns, case-folded; a User-Name that matches one is nobody's, and the next attribute is asked.
+    """
+
+    strip_realms: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=253)], ...], Meta(max_length=10_000)] = ()
+    not_an_identity: Annotated[tuple[Annotated[str, Meta(max_length=253)], ...], Meta(max_length=1000)] = ("anonymous*", "")
+
+
+class Worker(msgspec.Struct, frozen=True):
+    """`[worker]`: the session agent.
+
+    Attributes:
+        processes: Worker processes of `curfew up` and `curfew worker`; they share the partitions.
+        checkpoint_s: Seconds between two checkpoints of a partition.
+        checkpoint_rows: Rows touched after which a checkpoint is taken at once.
+        session_timeout_s: Seconds without a heartbeat after which Kafka gives a worker's partitions to others.
+    """
+
+    processes: Annotated[int, Meta(ge=1, le=256)] = 1
+    checkpoint_s: Annotated[float, Meta(ge=0.05, le=60)] = 1.0
+    checkpoint_rows: Annotated[int, Meta(ge=1, le=1_000_000)] = 20_000
+    session_timeout_s: Annotated[float, Meta(ge=1, le=300)] = 10.0
+
+
+class Kicker(msgspec.Struct, frozen=True):
+    """`[kicker]`: Disconnect-Requests out (RFC 5176).
+
+    Attributes:
+        source: The address to send from; ports are chosen.
+        ports: Source ports: each allows 256 requests at a time (RFC 5176 section 6.3).
+        in_flight_per_nas: Requests that one NAS may have unanswered; the others wait in its own queue.
+    """
+
+    source: str = "0.0.0.0"  # noqa: S104 - the system's choice of address by route, nothing listens for strangers
+    ports: Annotated[int, Meta(ge=1, le=1024)] = 16
+    in_flight_per_nas: Annotated[int, Meta(ge=1, le=4096)] = 32
+
+
+class Http(msgspec.Struct, frozen=True):
+    """`[http]`: health, metrics and look-ups.
+
+    Attributes:
+        listen: `address:port`, IPv6 in brackets; port 0 lets the system choose; an empty text turns HTTP off.
+    """
+
+    listen: str = "127.0.0.1:8181"
+
+
+class Redis(msgspec.Struct, frozen=True):
+    """`[redis]`: the projection for look-ups.
+
+    Attributes:
+        url: `redis://host:port/database`, `rediss://` or `unix://`; None projects nothing.
+    """
+
+    url: Annotated[str, Meta(pattern=r"^(redis|rediss|unix)://", max_length=4096)] | None = None
+
+
+class Disconnect(msgspec.Struct, frozen=True):
+    """`disconnect` of a NAS: how a session is ended there.
+
+    Attributes:
+        via: The way: `radius` is RFC 5176; `none` says that there is none.
+        address: Where to, IPv4 or IPv6; wanted by every way that calls the NAS itself.
+        port: UDP, with `radius`.
+        secret: Of RFC 5176; no default, also not the accounting secret: without one the result is `no-secret`. Or `secret_file`.
+        secret_file: Path of a file whose one line it is, relative to the configuration.
+        profile: Which attributes go, in which notation.
+        user: For `routeros` and `coova-mqtt`.
+        password: Likewise; or `password_file`.
+        password_file: Path, relative to the configuration.
+        tls: Whether those speak TLS.
+        broker: `host:port` of the MQTT broker, for `coova-mqtt`.
+        node: What `coova-mqtt` and `poll` call the NAS.
+    """
+
+    via: Via = "radius"
+    address: str | None = None
+    port: Port = 3799
+    secret: Secret | None = None
+    secret_file: Path | None = None
+    profile: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)] = "default"
+    user: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
+    password: Secret | None = None
+    password_file: Path | None = None
+    tls: bool = False
+    broker: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
+    node: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
+
+
+class Nas(msgspec.Struct, frozen=True):
+    """`[[nas]]`: one network access server.
+
+    Attributes:
+        name: The NAS's name everywhere: keys, events, commands. No slash, since the session's key is NAS/session.
+        addresses: Networks that its packets come from; the most specific one of all NASes wins.
+        nas_identifier: NAS-Identifier (RFC 2865 section 5.32) that its records carry: tells several NASes behind one address apart.
+        nas_ip_address: NAS-IP-Address or NAS-IPv6-Address (RFC 2865 section 5.4, RFC 3162 section 2.1), likewise.
+        secret: Shared secret for accounting (RFC 2865 section 3); NASes of the same network share it. Or `secret_file`.
+        secret_file: Path of a file whose one line it is, relative to the configuration.
+        require_message_authenticator: Whether packets without Message-Authenticator are refused (RFC 2869 section 5.14).
+        disconnect: How its sessions are ended; None: they cannot be.
+        interim_interval_s: The Acct-Interim-Interval it was told (RFC 2869 section 5.16); None: observed.
+    """
+
+    name: Annotated[str, Meta(pattern=r"^[^/\s]+$", max_length=128)]
+    addresses: Annotated[tuple[str, ...], Meta(min_length=1, max_length=10_000)]
+    nas_identifier: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
+    nas_ip_address: str | None = None
+    secret: Secret | None = None
+    secret_file: Path | None = None
+    require_message_authenticator: bool = False
+    disconnect: Disconnect | None = None
+    interim_interval_s: Annotated[int, Meta(ge=1, le=604_800)] | None = None
+
+
+class Configuration(msgspec.Struct, frozen=True):
+    """The whole of `curfew.toml`. `[[nas]]` is `nas`, in the order of the file; without a file there is none."""
+
+    kafka: Kafka = Kafka()
+    broker: Broker = Broker()
+    ingest: Ingest = Ingest()
+    identity: Identity = Identity()
+    worker: Worker = Worker()
+    kicker: Kicker = Kicker()
+    http: Http = Http()
+    redis: Redis = Redis()
+    nas: Annotated[tuple[Nas, ...], Meta(max_length=100_000)] = ()
