@@ -1,0 +1,44 @@
+"""Every metric, once. Bumped per batch on hot paths, never per record.
+
+prometheus-client's multiprocess mode adds the processes of one machine up: `curfew up` sets PROMETHEUS_MULTIPROC_DIR for its children.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_LATENCY_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 90)
+
+PACKETS = Counter("curfew_packets", "Packets received on the accounting ports.")
+ANSWERED = Counter("curfew_packets_answered", "Accounting-Responses sent.", ["why"])
+"""why: `record` (durable in Kafka), `duplicate` (from the cache), `status-server`."""
+REFUSED = Counter("curfew_packets_refused", "Packets that got no answer, by reason.", ["reason"])
+UNANSWERED = Gauge("curfew_packets_unanswered", "Packets whose record is not acknowledged by Kafka yet.", multiprocess_mode="livesum")
+BATCHES = Counter("curfew_batches", "Batches sent to the journal.", ["outcome"])
+"""outcome: `acknowledged`, `failed`."""
+BATCH_ACK_S = Histogram("curfew_batch_acknowledged_seconds", "From a batch's send to Kafka's acknowledgement.", buckets=_LATENCY_BUCKETS)
+RECEIVE_BUFFER_DROPS = Gauge(
+    "curfew_receive_buffer_drops", "Datagrams that the kernel dropped before us (SO_MEMINFO).", multiprocess_mode="livesum"
+)
+
+APPLIED = Counter("curfew_records_applied", "Journal records applied by the session agent, by kind.", ["kind"])
+REJECTED = Counter("curfew_records_rejected", "Records that went to accounting.rejected, by reason.", ["reason"])
+LAG = Gauge("curfew_lag_records", "Journal records not applied yet.", ["partition"], multiprocess_mode="mostrecent")
+OPEN = Gauge("curfew_sessions_open", "Open sessions.", ["partition"], multiprocess_mode="mostrecent")
+EVENTS = Counter("curfew_events", "Session events sent, by type.", ["type"])
+CHECKPOINT_S = Histogram("curfew_checkpoint_seconds", "How long a partition's checkpoint took.", buckets=_LATENCY_BUCKETS)
+CHECKPOINT_MS = Gauge(
+    "curfew_checkpoint_time_ms", "When a partition's last checkpoint was committed.", ["partition"], multiprocess_mode="mostrecent"
+)
+RESTORE_S = Histogram("curfew_restore_seconds", "How long a partition's restore took.", buckets=_LATENCY_BUCKETS)
+
+COMMANDS = Counter("curfew_disconnect_commands", "Disconnect commands read by the kicker, by reason.", ["reason"])
+OUTCOMES = Counter("curfew_disconnect_outcomes", "Final outcomes of disconnect commands.", ["outcome"])
+DISCONNECT_SENDS = Counter("curfew_disconnect_requests_sent", "Disconnect-Requests put on the wire, retransmissions included.")
+REPLIES_REFUSED = Counter(
+    "curfew_disconnect_replies_refused", "Replies on the kicker's ports that were not accepted, by reason.", ["reason"]
+)
+IN_FLIGHT = Gauge("curfew_disconnects_in_flight", "Commands without a final outcome.", multiprocess_mode="livesum")
+DECISION_TO_REQUEST_S = Histogram(
+    "curfew_packet_to_disconnect_seconds", "From the accounting packet's arrival to its Disconnect-Request.", buckets=_LATENCY_BUCKETS
+)

@@ -1,0 +1,110 @@
+"""The other kinds of record in the journal beside accounting (header `kind`), and what is rejected from it.
+
+Every kind that the session agent may know is here. `membership`, `verdict` and `sighting` are names that the journal keeps free: an agent
+that does not handle a kind rejects it by name, it never guesses.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from schemas.codec import Text
+from schemas.policy import Policy
+
+KINDS = ("accounting", "tick", "policy", "membership", "verdict", "sighting", "result", "operator")
+Kind = Literal["accounting", "tick", "policy", "membership", "verdict", "sighting", "result", "operator"]
+
+
+class Tick(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One ingest's clock, written into every partition each second: the journal's only time (DESIGN "Time").
+
+    Attributes:
+        ingest: the ingest's id, new at each of its starts.
+        wall_ms: its wall clock, milliseconds since the epoch.
+        mono_ms: its monotonic clock; only differences of one ingest's mean anything.
+        period_ms: how often it writes ticks.
+        full: `began` names every NAS that talks now; who is not in it does not.
+        began: NASes that began to talk: (name, window in ms within which each packet follows the last).
+        ceased: NASes that were silent for longer than their window: (name, how long it has been silent in ms).
+    """
+
+    ingest: str
+    wall_ms: int
+    mono_ms: int
+    period_ms: int = 1000
+    full: bool = False
+    began: list[tuple[str, int]] = []
+    ceased: list[tuple[str, int]] = []
+
+
+class PolicyVersion(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A version of the policy; a partition takes it when it is newer than the one in force there.
+
+    Attributes:
+        version: counted from 1.
+        time_ms: when it was published.
+        who: who published it.
+        policy: the rules.
+    """
+
+    name: str = "default"
+    version: int
+    time_ms: int
+    who: str = ""
+    policy: Policy
+
+
+class OperatorCommand(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A person's order about one session, on record with who and why (behaviour 5.8).
+
+    Attributes:
+        id: made by who sends it; the same order delivered twice is carried out once.
+        op: what to do.
+        identity: whose session; the record's key.
+        nas: the session's NAS.
+        acct_session_id: the session.
+        time_ms: when it was given.
+        expires_ms: not carried out when the journal reaches it later than that.
+        reason: which door it came through.
+        who: the person.
+        text: why.
+    """
+
+    id: str
+    op: Literal["kick"] = "kick"
+    identity: str
+    nas: str
+    acct_session_id: Text
+    time_ms: int
+    expires_ms: int
+    reason: Literal["operator", "self-service"] = "operator"
+    who: str = ""
+    text: str = ""
+
+
+class Rejected(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Something that could not be understood, with its bytes (`accounting.rejected`).
+
+    Attributes:
+        reason: a name, counted under it.
+        detail: a sentence for people.
+        time_ms: the log's time of the rejection.
+        topic: where it lay; with partition and offset. Empty for a packet.
+        source: the sender's address, for a packet.
+        kind: the record's `kind` header.
+        key: the record's key.
+        bytes: the original value in base64.
+    """
+
+    reason: str
+    detail: str = ""
+    time_ms: int
+    topic: str = ""
+    partition: int | None = None
+    offset: int | None = None
+    source: str = ""
+    kind: str = ""
+    key: str = ""
+    bytes: str

@@ -1,0 +1,232 @@
+"""The rows of `session.table`: a session, an identity, a NAS and a partition.
+
+A row has two forms with the same fields. In the topic it is JSON by name (`named`), since people read it and other systems take it as the
+live directory. In memory it is positional msgpack (`packed`). Both are made here, so that a field added to a row is added once.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+
+from schemas.codec import Text, encode
+from schemas.disconnect import Reason
+from schemas.event import SaidBy
+
+SessionState = Literal["open", "ended"]
+KickState = Literal["requested", "acknowledged", "refused", "unanswered", "unconfirmed", "confirmed"]
+
+
+class SessionRow(msgspec.Struct, array_like=True, gc=False):
+    """A session as the journal tells it; the directory's row.
+
+    Attributes:
+        device: the Calling-Station-Id as one MAC notation (lower case, colons), where it is one.
+        order_ms: its place among others: arrival of its first record, less Acct-Session-Time if that is an Interim.
+        opened_offset: the journal offset of its first record.
+        opened_by: the Acct-Status-Type of that record.
+        started_ms: by the NAS's word: the Start's event time, else the smallest (event time less Acct-Session-Time).
+        start_seen: a Start was seen. start_believed: its time is an Event-Timestamp near its arrival.
+        last_seen_ms: arrival of the last record. event_ms: the newest event time. last_offset: the last record's offset.
+        heard_ms: the NAS's talking clock at the last record. observed_s: the interim interval as observed on that clock.
+        counts: it takes part in limits (false while only old news was heard of it). unproven: opened by an Interim and not yet heard
+            for one interim interval: it counts, and causes no breach.
+        interims: how many Interims were heard.
+        closed_ms: the partition's clock when it ended: the grace period counts from there.
+        kick_*: the disconnect command in flight or the last one. breached: a limit chose it once (it never enters a count again while a
+            disconnect is under way).
+    """
+
+    nas: str
+    acct_session_id: Text
+    identity: str
+    state: SessionState
+    user_name: Text | None = None
+    calling_station_id: Text | None = None
+    device: str | None = None
+    framed_ip_address: str | None = None
+    acct_multi_session_id: Text | None = None
+    audit_session_id: Text | None = None
+    nas_ip_address: str | None = None
+    nas_ipv6_address: str | None = None
+    nas_identifier: Text | None = None
+    nas_port: int | None = None
+    nas_port_id: Text | None = None
+    nas_port_type: str | int | None = None
+    called_station_id: Text | None = None
+    class_: Text | None = None
+    chargeable_user_identity: Text | None = None
+    framed_ipv6_prefix: str | list[str] | None = None
+    framed_interface_id: str | None = None
+    source: str = ""
+    order_ms: int = 0
+    opened_offset: int = 0
+    opened_by: str = "Start"
+    started_ms: int | None = None
+    start_seen: bool = False
+    start_believed: bool = False
+    last_seen_ms: int = 0
+    event_ms: int = 0
+    last_offset: int = 0
+    heard_ms: int = 0
+    session_time_s: int | None = None
+    input_octets: int | None = None
+    output_octets: int | None = None
+    input_packets: int | None = None
+    output_packets: int | None = None
+    interims: int = 0
+    interim_interval_s: int | None = None
+    observed_s: int | None = None
+    counts: bool = True
+    unproven: bool = False
+    ended_ms: int | None = None
+    closed_ms: int | None = None
+    cause: str | None = None
+    said_by: SaidBy | None = None
+    kick_id: str | None = None
+    kick_state: KickState | None = None
+    kick_attempt: int = 0
+    kick_reason: Reason | None = None
+    kick_rule: str | None = None
+    operator_id: str | None = None
+
+
+DISCONNECT_FIELDS = (
+    "user_name",
+    "nas_ip_address",
+    "nas_port",
+    "framed_ip_address",
+    "class",
+    "called_station_id",
+    "calling_station_id",
+    "nas_identifier",
+    "acct_session_id",
+    "acct_multi_session_id",
+    "nas_port_type",
+    "nas_port_id",
+    "chargeable_user_identity",
+    "nas_ipv6_address",
+    "framed_interface_id",
+    "framed_ipv6_prefix",
+    "audit_session_id",
+)
+"""The fields of a session that a Disconnect-Request may carry: `DisconnectCommand.session` holds those the NAS sent."""
+
+
+class IdentityRow(msgspec.Struct, array_like=True, gc=False):
+    """What is kept of an identity beside its sessions.
+
+    Attributes:
+        seq: the last sequence number given out. seq_epoch: the journal offset at which this row was born.
+    """
+
+    identity: str
+    seq: int = 0
+    seq_epoch: int = 0
+
+
+class NasRow(msgspec.Struct, array_like=True):
+    """What a partition knows of a NAS (`streams.clock` keeps the clock's part).
+
+    Attributes:
+        follows: the ingest whose clock measures this NAS; empty: none.
+        talks: by ingest: since when on that ingest's elapsed clock it talks, and its window in ms.
+        base_ms: the talking clock up to the last time it ceased or changed over.
+        silent: it is reported as silent.
+        boot_status, boot_event_ms, boot_offset: the last Accounting-On or -Off that was taken.
+        seq, seq_epoch: the sequence of the NAS's own events, in its home partition.
+    """
+
+    nas: str
+    follows: str = ""
+    talks: dict[str, tuple[int, int]] = {}
+    base_ms: int = 0
+    silent: bool = False
+    boot_status: str = ""
+    boot_event_ms: int = 0
+    boot_offset: int = -1
+    boot_session_id: Text | None = None
+    seq: int = 0
+    seq_epoch: int = 0
+
+
+class IngestClock(msgspec.Struct, array_like=True):
+    """One ingest's clock as a partition saw it.
+
+    Attributes:
+        mono_ms: the monotonic reading of its last tick. elapsed_ms: the capped differences, added up. seen_ms: the partition's clock then.
+    """
+
+    mono_ms: int
+    elapsed_ms: int
+    seen_ms: int
+
+
+class PartitionRow(msgspec.Struct, array_like=True):
+    """What a partition itself must remember. The state and this offset move in one transaction.
+
+    Attributes:
+        next_offset: the first journal record that is not in the table yet.
+        clock_ms: the partition's clock: the leader's capped tick differences, added up.
+        wall_ms: the leader's wall clock at its last tick: the log's time.
+        leader: the ingest whose ticks drive `clock_ms`.
+        ingests: each ingest's own clock.
+        policies: the versions in force so far with the offsets at which they took effect; the last ones only.
+    """
+
+    partition: int
+    next_offset: int = 0
+    clock_ms: int = 0
+    wall_ms: int = 0
+    leader: str = ""
+    ingests: dict[str, IngestClock] = {}
+    policies: list[tuple[int, int]] = []
+
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+class RowKind(Generic[R]):
+    """The two forms of one kind of row.
+
+    Attributes:
+        packed: row -> msgpack bytes. unpacked: msgpack bytes -> row.
+        named_type: the struct by name that stands in the topic, for JSON Schema.
+    """
+
+    def __init__(self, kind: type[R]) -> None:
+        fields = []
+        for field in msgspec.structs.fields(kind):
+            default: Any = msgspec.field(name=field.encode_name.removesuffix("_"))
+            if field.default is not msgspec.NODEFAULT:
+                default = msgspec.field(default=field.default, name=field.encode_name.removesuffix("_"))
+            elif field.default_factory is not msgspec.NODEFAULT:
+                default = msgspec.field(default_factory=field.default_factory, name=field.encode_name.removesuffix("_"))
+            fields.append((field.name, field.type, default))
+        self.kind = kind
+        self.packed = msgspec.msgpack.Encoder().encode
+        self.unpacked = msgspec.msgpack.Decoder(kind).decode
+        self.named_type = msgspec.defstruct(kind.__name__, fields, omit_defaults=True, module=__name__, namespace={"__doc__": kind.__doc__})
+        self._from_named = msgspec.json.Decoder(self.named_type).decode
+
+    def named(self, row: R) -> bytes:
+        """The row as JSON by name; fields at their default are left out."""
+        return encode(self.named_type(*msgspec.structs.astuple(row)))
+
+    def read(self, value: bytes) -> R:
+        """The row out of its JSON by name.
+
+        Raises:
+            msgspec.ValidationError: it is not such a row.
+            msgspec.DecodeError: it is not JSON.
+        """
+        return self.kind(*msgspec.structs.astuple(self._from_named(value)))
+
+
+SESSION_ROW = RowKind(SessionRow)
+IDENTITY_ROW = RowKind(IdentityRow)
+NAS_ROW = RowKind(NasRow)
+PARTITION_ROW = RowKind(PartitionRow)
+ROW_KINDS = {"s": SESSION_ROW, "i": IDENTITY_ROW, "n": NAS_ROW, "p": PARTITION_ROW}
+"""By the letter before the colon of the row's key. `p:N/policy` holds a `PolicyVersion` instead."""

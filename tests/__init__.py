@@ -1,0 +1,1 @@
+"""Pure, flow, broker and rig tests; `make test` runs all that this machine can."""
