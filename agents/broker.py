@@ -233,6 +233,7 @@ class EmbeddedBroker:
         self.port = port
         self.heap_mib = heap_mib
         self._found_running = False
+        self._child: subprocess.Popen[bytes] | None = None
 
     @property
     def bootstrap(self) -> str:
@@ -263,15 +264,15 @@ class EmbeddedBroker:
         if not _is_free(self.port):
             raise PortTakenError(
                 f"Port {self.port} on {HOST} is taken by another program.",
-                "Stop that program, or give [broker] port another value in curfew.toml; if it is the Kafka to use, set KAFKA_BOOTSTRAP_SERVERS.",
+                "Stop that program, or give [broker] port another value in curfew.toml, or set KAFKA_BOOTSTRAP_SERVERS to use it as it is.",
             )
         program = [java, *_java_options(self.heap_mib), "-cp", f"{jars}/*"]
         await asyncio.to_thread(_format_once, self.data_dir, program)
-        child = _spawn(self.data_dir, self.port, program, detached=detached)
+        self._child = _spawn(self.data_dir, self.port, program, detached=detached)
         try:
-            await _wait_until_answers(self.data_dir, self.bootstrap, child)
+            await _wait_until_answers(self.data_dir, self.bootstrap, self._child)
         except BaseException:
-            await stop(self.data_dir)
+            await self.stop()
             raise
 
     async def stop(self) -> None:
@@ -281,6 +282,8 @@ class EmbeddedBroker:
             StopFailedError: it outlived SIGKILL.
         """
         await stop(self.data_dir)
+        if self._child is not None:
+            self._child.wait()  # it has ended: this only takes the zombie away
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -307,7 +310,7 @@ async def status(data_dir: Path) -> BrokerStatus:
     if running is None:
         return BrokerStatus(data_dir, None, None, answers=False)
     pid, port = running
-    answers = await _cluster_id_at(f"{HOST}:{port}") == _read_cluster_id(data_dir)
+    answers = await ask_cluster_id(f"{HOST}:{port}") == _read_cluster_id(data_dir)
     return BrokerStatus(data_dir, pid, f"{HOST}:{port}", answers)
 
 
@@ -343,7 +346,7 @@ def _read_running(data_dir: Path) -> tuple[int, int] | None:
     """Pid and port of the broker of `data_dir`, or None; a stale pid file, even one whose pid is somebody else's by now, is None."""
     try:
         pid, port = (int(word) for word in (data_dir / "broker.pid").read_text().split())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return None
     properties = str(data_dir.absolute() / "server.properties")
     return (pid, port) if properties in _command_line(pid) else None
@@ -405,7 +408,7 @@ def _format_once(data_dir: Path, program: list[str]) -> None:
     try:
         (data_dir / "cluster-id").write_text(cluster_id + "\n")
         shutil.rmtree(fresh, ignore_errors=True)
-        properties = _write_properties(data_dir, fresh, _pick_free_port(), _pick_free_port())
+        properties = _write_properties(data_dir, fresh, pick_free_port(), pick_free_port())
         _run_tool([*tool, "format", "-t", cluster_id, "-c", str(properties), "--standalone"])
         fresh.rename(log)
     except OSError as error:
@@ -450,7 +453,7 @@ def _java_options(heap_mib: int) -> list[str]:
 
 def _spawn(data_dir: Path, port: int, program: list[str], *, detached: bool) -> subprocess.Popen[bytes]:
     """Start Kafka in a session of its own, so that Ctrl-C on the terminal reaches us and we stop it in order."""
-    controller_port = port + 1 if port < 65535 and _is_free(port + 1) else _pick_free_port()
+    controller_port = port + 1 if port < 65535 and _is_free(port + 1) else pick_free_port()
     log = data_dir / "server.log"
     setpriv = None if detached else shutil.which("setpriv")  # util-linux: SIGTERM for it when we are killed
     try:
@@ -475,7 +478,7 @@ def _spawn(data_dir: Path, port: int, program: list[str], *, detached: bool) -> 
 async def _wait_until_answers(data_dir: Path, bootstrap: str, child: subprocess.Popen[bytes] | None) -> None:
     deadline = time.monotonic() + START_DEADLINE_S
     cluster_id = _read_cluster_id(data_dir)
-    while await _cluster_id_at(bootstrap) != cluster_id:
+    while await ask_cluster_id(bootstrap) != cluster_id:
         died = child.poll() is not None if child else _read_running(data_dir) is None
         if died or time.monotonic() > deadline:
             log = data_dir / "server.log"
@@ -492,7 +495,7 @@ def _last_lines(text: str) -> str:
     return " / ".join(lines[-LOG_LINES_SHOWN:]) or "(none)"
 
 
-async def _cluster_id_at(bootstrap: str) -> str | None:
+async def ask_cluster_id(bootstrap: str) -> str | None:
     """The cluster id that a broker at `bootstrap` tells, None when none does.
 
     The port is tried first, since aiokafka logs an error for each that it cannot reach.
@@ -522,7 +525,8 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _pick_free_port() -> int:
+def pick_free_port() -> int:
+    """A TCP port on 127.0.0.1 that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
