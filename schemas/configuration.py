@@ -7,7 +7,8 @@ ingest (`interim_interval_s`), so that a replay of the journal needs no configur
 Units stand last in the names: `_s` seconds, `_bytes` octets. An absent value is None.
 """
 
-from typing import Annotated, Literal
+import ipaddress
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -15,7 +16,36 @@ from msgspec import Meta
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Secret = Annotated[str, Meta(min_length=1, max_length=1024)]
 Path = Annotated[str, Meta(min_length=1, max_length=4096)]
+_KAFKA_NAME = "at most 100 letters, digits, dots, underscores and hyphens in quotes"
+_REDIS_URL = 'a text that begins with "redis://", "rediss://" or "unix://"'
+_NAS_NAME = "a text of 1 to 128 characters without blanks and slashes"
+_PROFILE = "the name of a profile in small letters, digits, dots and hyphens"
 Via = Literal["radius", "routeros", "coova-mqtt", "poll", "huawei-portal", "none"]
+
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Endpoint(NamedTuple):
+    """Where to listen: an IPv4 or IPv6 address without brackets, and a port (0: the system chooses)."""
+
+    address: str
+    port: int
+
+
+def endpoint(text: str) -> Endpoint:
+    """`192.0.2.1:1813` or `[2001:db8::1]:1813` in its parts.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    address, colon, port = text.rpartition(":")
+    bracketed = address.startswith("[") and address.endswith("]")
+    parsed = ipaddress.ip_address(address[1:-1] if bracketed else address)
+    if not colon or bracketed != (parsed.version == 6) or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ValueError(f"{text!r} is no address:port")
+    return Endpoint(str(parsed), int(port))
 
 
 class Kafka(msgspec.Struct, frozen=True):
@@ -38,8 +68,8 @@ class Kafka(msgspec.Struct, frozen=True):
     bootstrap_servers: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
     partitions: Annotated[int, Meta(ge=1, le=512)] = 8
     replication_factor: Annotated[int, Meta(ge=1, le=15)] = 1
-    topic_prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]*$", max_length=100)] = ""
-    client_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]+$", max_length=100)] = "curfew"
+    topic_prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]*$", max_length=100, description=_KAFKA_NAME)] = ""
+    client_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]+$", max_length=100, description=_KAFKA_NAME)] = "curfew"
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
     sasl_username: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
@@ -141,7 +171,7 @@ class Redis(msgspec.Struct, frozen=True):
         url: `redis://host:port/database`, `rediss://` or `unix://`; None projects nothing.
     """
 
-    url: Annotated[str, Meta(pattern=r"^(redis|rediss|unix)://", max_length=4096)] | None = None
+    url: Annotated[str, Meta(pattern=r"^(redis|rediss|unix)://", max_length=4096, description=_REDIS_URL)] | None = None
 
 
 class Disconnect(msgspec.Struct, frozen=True):
@@ -167,7 +197,7 @@ class Disconnect(msgspec.Struct, frozen=True):
     port: Port = 3799
     secret: Secret | None = None
     secret_file: Path | None = None
-    profile: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)] = "default"
+    profile: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64, description=_PROFILE)] = "default"
     user: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
     password: Secret | None = None
     password_file: Path | None = None
@@ -191,7 +221,7 @@ class Nas(msgspec.Struct, frozen=True):
         interim_interval_s: The Acct-Interim-Interval it was told (RFC 2869 section 5.16); None: observed.
     """
 
-    name: Annotated[str, Meta(pattern=r"^[^/\s]+$", max_length=128)]
+    name: Annotated[str, Meta(pattern=r"^[^/\s]+$", max_length=128, description=_NAS_NAME)]
     addresses: Annotated[tuple[str, ...], Meta(min_length=1, max_length=10_000)]
     nas_identifier: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
     nas_ip_address: str | None = None

@@ -54,6 +54,12 @@ class Checked(msgspec.Struct, Generic[Value], frozen=True):
         return tuple(problem for problem in self.problems if problem.severity == "error")
 
 
+def in_order(value: Value | None, problems: Iterable[Problem]) -> Checked[Value]:
+    """The outcome with its findings in the order of the file; with an error among them there is no value."""
+    ordered = tuple(sorted(problems, key=lambda problem: (problem.line, problem.column)))
+    return Checked(None if any(problem.severity == "error" for problem in ordered) else value, ordered)
+
+
 def report(problems: Iterable[Problem]) -> str:
     """All findings as the text that a person reads, one after the other."""
     return "\n".join(map(str, problems))

@@ -12,7 +12,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, field
 
-Name = Annotated[str, Meta(pattern=r"^[^/@\s]+$", max_length=128)]
+_NAME = "a text of 1 to 128 characters without blanks, slashes and @"
+_ATTRIBUTE = "the attribute's name as its RFC writes it"
+Name = Annotated[str, Meta(pattern=r"^[^/@\s]+$", max_length=128, description=_NAME)]
 Pattern = Annotated[str, Meta(min_length=1, max_length=253)]
 Seconds = Annotated[int, Meta(ge=0, le=31_622_400)]  # up to a leap year
 PositiveSeconds = Annotated[int, Meta(ge=1, le=31_622_400)]
@@ -69,8 +71,8 @@ class Quota(msgspec.Struct, frozen=True):
     name: Name
     applies_to: AppliesTo
     per: Literal["hour", "day", "week", "month"]
-    octets: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
-    time_s: PositiveSeconds | None = None
+    octets: Annotated[int, Meta(ge=1, le=2**63 - 1, extra={"unit": "octets"})] | None = None
+    time_s: Annotated[PositiveSeconds, Meta(extra={"unit": "duration", "file_key": "time"})] | None = None
     group: Pattern = "*"
     time_zone: Annotated[str, Meta(min_length=1, max_length=64)] = "UTC"
     action: Action = "disconnect"
@@ -140,7 +142,7 @@ class Membership(msgspec.Struct, frozen=True):
         pattern: Regular expression, searched in the attribute's text; its group `group` or `guest_type` is the name.
     """
 
-    attribute: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
+    attribute: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128, description=_ATTRIBUTE)]
     pattern: Annotated[str, Meta(min_length=1, max_length=256)]
 
 

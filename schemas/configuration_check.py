@@ -1,0 +1,264 @@
+"""Whether a `curfew.toml` makes sense: what must hold between its values, beyond the types and bounds of `configuration`.
+
+Pure: the text, the environment and the contents of secret files are arguments. Every finding of a file comes at once, with line, column
+and what to write instead; values that are wrong by themselves are left out of the checks between values.
+"""
+
+import difflib
+import ipaddress
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+from schemas.configuration import Address, Configuration, Disconnect, Http, Ingest, Kafka, Kicker, Nas, Network, endpoint
+from schemas.errors import Checked, Problem, in_order
+from schemas.toml_reader import Reader, bare, known_keys, label
+from schemas.toml_source import Path, Source, parse
+
+ENFORCED_VIA = ("radius", "none")
+"""The ways to disconnect that this version carries out."""
+
+_CALLS_THE_NAS = ("radius", "routeros", "huawei-portal")
+_VARIABLE_START = "CURFEW_"
+_KAFKA_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
+_BOOTSTRAP_SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", re.ASCII)
+
+
+def check_configuration(text: str, file: str, environment: Mapping[str, str] | None = None) -> Checked[Configuration]:
+    """Check a `curfew.toml`.
+
+    Args:
+        text: What the file holds; an empty text is a configuration of defaults.
+        file: Its name, for the findings.
+        environment: Variables: `CURFEW_<SECTION>_<KEY>` and `KAFKA_BOOTSTRAP_SERVERS` go over the file; lists with commas.
+
+    Returns:
+        The configuration unless there was an error, and the findings. Secret files are not read: `agents.settings` does that.
+    """
+    source = parse(text, file)
+    if isinstance(source, Problem):
+        return Checked(None, (source,))
+    reader = Reader(source)
+    reader.problems.extend(apply_environment(source, environment or {}))
+    configuration = reader.read(Configuration, source.tables)
+    for path, value in list(reader.built.items()):
+        if check := _CHECKS.get(type(value)):
+            reader.problems.extend(check(source, path, value))
+    nases = dict(reader.every(Nas))
+    reader.problems.extend(_names(source, nases))
+    reader.problems.extend(check_shared_networks(source, nases))
+    if "nas" not in source.tables:
+        remedy = "Add a [[nas]] with `name`, `addresses` and `secret`."
+        message = "no [[nas]]: every packet would come from an unknown source and get no answer"
+        reader.problems.append(source.key_problem((), message, remedy, "warning"))
+    return in_order(configuration, reader.problems)
+
+
+def check_shared_networks(source: Source, nases: Mapping[Path, Nas]) -> Iterator[Problem]:
+    """NASes of one network: told apart by what their records carry, and with one secret (RFC 2865 section 3).
+
+    Asked again when secret files have been read; a NAS whose secret is not known yet is not compared.
+    """
+    first: dict[Network, tuple[Path, Nas]] = {}
+    claims: dict[tuple[Network, str | None, Address | None], tuple[Path, Nas]] = {}
+    for path, nas in nases.items():
+        for network, place in {network: place for place, network in _networks(path, nas)}.items():
+            address = ipaddress.ip_address(nas.nas_ip_address) if nas.nas_ip_address and _is_address(nas.nas_ip_address) else None
+            other_path, other = claims.setdefault((network, nas.nas_identifier, address), (path, nas))
+            if other_path != path:
+                line = source.line((*other_path, "addresses"))
+                message = f'"{nas.name}" claims {network} as "{other.name}" does (line {line}), and nothing tells them apart'
+                yield source.value_problem(
+                    place, message, "Give each a `nas_identifier` or `nas_ip_address` of its own, or other addresses."
+                )
+            if nas.secret is None:
+                continue
+            other_path, other = first.setdefault(network, (path, nas))
+            if other.secret != nas.secret:
+                key = "secret_file" if nas.secret_file else "secret"
+                message = f'"{nas.name}" has another secret than "{other.name}" on {network}'
+                remedy = "Give both the same secret: it is chosen by the source address alone (RFC 2865 section 3)."
+                yield source.value_problem((*path, key), message, remedy)
+
+
+def apply_environment(source: Source, environment: Mapping[str, str]) -> list[Problem]:
+    """Put variables over the file's values, and give the finding for each that names no key."""
+    sections = {key: kind for key, field in known_keys(Configuration).items() if isinstance(kind := bare(field.type), inspect.StructType)}
+    known = {
+        f"{_VARIABLE_START}{section}_{key}".upper(): (section, key) for section, kind in sections.items() for key in known_keys(kind.cls)
+    }
+    problems = []
+    if environment.get(_KAFKA_VARIABLE):
+        source.override("kafka", "bootstrap_servers", environment[_KAFKA_VARIABLE], _KAFKA_VARIABLE)
+    for variable, text in sorted(environment.items()):
+        section = variable.removeprefix(_VARIABLE_START).partition("_")[0].lower()
+        if not variable.startswith(_VARIABLE_START) or section not in sections:
+            continue
+        if variable not in known:
+            near = difflib.get_close_matches(variable, known, n=1)
+            remedy = f"Set {near[0]}, or unset it." if near else "Unset it."
+            message = "this environment variable names no key of the configuration"
+            problems.append(Problem("error", variable, 0, 0, message, remedy))
+        else:
+            section, key = known[variable]
+            source.override(section, key, _from_text(bare(known_keys(sections[section].cls)[key].type), text), variable)
+    return problems
+
+
+def _from_text(kind: inspect.Type, text: str) -> object:
+    """A variable's text as the TOML value that the key wants; what does not read as one is left for the check to refuse."""
+    if isinstance(kind, inspect.VarTupleType):
+        return [part.strip() for part in text.split(",")] if text else []
+    if isinstance(kind, inspect.StrType | inspect.LiteralType):
+        return text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _kafka(source: Source, path: Path, kafka: Kafka) -> Iterator[Problem]:
+    servers = [] if kafka.bootstrap_servers is None else [server.strip() for server in kafka.bootstrap_servers.split(",")]
+    for server in servers:
+        found = _BOOTSTRAP_SERVER.fullmatch(server)
+        if found is None or not 1 <= int(found[2]) <= 65535:
+            message = f'`kafka.bootstrap_servers`: "{server}" is no host:port'
+            yield source.value_problem((*path, "bootstrap_servers"), message, 'Write "host:port", several with commas between them.')
+    if not servers and kafka.replication_factor > 1:
+        message = f"`kafka.replication_factor` cannot be {kafka.replication_factor} with the embedded broker, which is one node"
+        yield source.value_problem((*path, "replication_factor"), message, "Write 1, or set `bootstrap_servers` to a cluster.")
+    yield from _one_of(source, path, kafka, "sasl_password")
+    if kafka.security_protocol.startswith("SASL") and not (kafka.sasl_username and (kafka.sasl_password or kafka.sasl_password_file)):
+        message = f'`kafka.security_protocol` "{kafka.security_protocol}" wants a user name and a password'
+        yield source.value_problem(
+            (*path, "security_protocol"), message, "Add `sasl_username` and `sasl_password_file` (or `sasl_password`)."
+        )
+
+
+def _ingest(source: Source, path: Path, ingest: Ingest) -> Iterator[Problem]:
+    taken: list[tuple[str, Address, int]] = []
+    for index, text in enumerate(ingest.listen):
+        place = (*path, "listen", index)
+        try:
+            address, port = endpoint(text)
+        except ValueError:
+            yield _no_endpoint(source, place, text)
+            continue
+        parsed = ipaddress.ip_address(address)
+        for other, other_address, other_port in taken:
+            same = parsed == other_address or parsed.is_unspecified or other_address.is_unspecified
+            if port and port == other_port and parsed.version == other_address.version and same:
+                message = f'`ingest.listen`: "{text}" overlaps "{other}"'
+                yield source.value_problem(
+                    place, message, "Remove one of the two, or give it another port: each packet must have one way in."
+                )
+        taken.append((text, parsed, port))
+
+
+def _http(source: Source, path: Path, http: Http) -> Iterator[Problem]:
+    try:
+        endpoint(http.listen or "127.0.0.1:0")
+    except ValueError:
+        yield _no_endpoint(source, (*path, "listen"), http.listen)
+
+
+def _kicker(source: Source, path: Path, kicker: Kicker) -> Iterator[Problem]:
+    if not _is_address(kicker.source):
+        yield _no_address(source, (*path, "source"), kicker.source)
+
+
+def _nas(source: Source, path: Path, nas: Nas) -> Iterator[Problem]:
+    yield from _one_of(source, path, nas, "secret")
+    if nas.secret is None and nas.secret_file is None:
+        message = f'"{nas.name}" has no secret'
+        yield source.key_problem(path, message, "Add `secret`, or `secret_file` with the path of a file that holds it.")
+    if nas.nas_ip_address is not None and not _is_address(nas.nas_ip_address):
+        yield _no_address(source, (*path, "nas_ip_address"), nas.nas_ip_address)
+    readable = {place for place, _ in _networks(path, nas)}
+    for index, text in enumerate(nas.addresses):
+        if (place := (*path, "addresses", index)) not in readable:
+            yield source.value_problem(place, f'`nas.addresses`: "{text}" is no address or network', _network_remedy(text))
+
+
+def _disconnect(source: Source, path: Path, disconnect: Disconnect) -> Iterator[Problem]:
+    yield from _one_of(source, path, disconnect, "secret")
+    yield from _one_of(source, path, disconnect, "password")
+    via = disconnect.via
+    if disconnect.address is not None and not _is_address(disconnect.address):
+        yield _no_address(source, (*path, "address"), disconnect.address)
+    if disconnect.address is None and via in _CALLS_THE_NAS:
+        yield source.key_problem(
+            path, "`nas.disconnect` has no `address`", 'Add `address`, where the NAS takes disconnects, or write via = "none".'
+        )
+    if via == "radius" and disconnect.secret is None and disconnect.secret_file is None:
+        message = "`nas.disconnect` has no secret: every disconnect there ends as no-secret"
+        yield source.key_problem(path, message, "Add `secret` or `secret_file`, also where it is the accounting secret.", "warning")
+    if via not in ENFORCED_VIA:
+        message = f'`nas.disconnect.via` "{via}" is kept but not carried out by this version: every disconnect there ends as unsupported'
+        yield source.value_problem((*path, "via"), message, 'Write "radius" if the NAS takes RFC 5176.', "warning")
+
+
+_CHECKS: dict[type, Callable[[Source, Path, Any], Iterator[Problem]]] = {
+    Kafka: _kafka,
+    Ingest: _ingest,
+    Http: _http,
+    Kicker: _kicker,
+    Nas: _nas,
+    Disconnect: _disconnect,
+}
+
+
+def _names(source: Source, nases: Mapping[Path, Nas]) -> Iterator[Problem]:
+    first: dict[str, Path] = {}
+    for path, nas in nases.items():
+        other = first.setdefault(nas.name, path)
+        if other != path:
+            message = f'`nas.name`: "{nas.name}" is taken (line {source.line((*other, "name"))})'
+            yield source.value_problem(
+                (*path, "name"), message, "Give each NAS a name of its own: it is the key of its sessions and commands."
+            )
+
+
+def _networks(path: Path, nas: Nas) -> Iterator[tuple[Path, Network]]:
+    """The addresses of a NAS that are addresses, each with its place."""
+    for index, text in enumerate(nas.addresses):
+        try:
+            yield (*path, "addresses", index), ipaddress.ip_network(text)
+        except ValueError:
+            continue
+
+
+def _network_remedy(text: str) -> str:
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return 'Write an address ("192.0.2.1") or a network ("192.0.2.0/24", "2001:db8::/32").'
+    return f'Write "{network}" for the network, or "{text.partition("/")[0]}" for the one address.'
+
+
+def _one_of(source: Source, path: Path, value: msgspec.Struct, key: str) -> Iterator[Problem]:
+    """A secret stands in the file or in a file of its own, not in both."""
+    if getattr(value, key) is not None and getattr(value, f"{key}_file") is not None:
+        message = f"`{label(path)}` has both `{key}` and `{key}_file`"
+        yield source.key_problem((*path, f"{key}_file"), message, "Keep one of the two.")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _no_address(source: Source, path: Path, text: str) -> Problem:
+    return source.value_problem(path, f'`{label(path)}`: "{text}" is no address', 'Write an IPv4 or IPv6 address, like "192.0.2.1".')
+
+
+def _no_endpoint(source: Source, path: Path, text: str) -> Problem:
+    remedy = 'Write an address and a port, like "127.0.0.1:1813" or "[::1]:1813"; every address is "0.0.0.0" or "[::]".'
+    return source.value_problem(path, f'`{label(path)}`: "{text}" is no address:port', remedy)
