@@ -14,17 +14,23 @@ from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.support.kafka import Kafka, find_kafka
 
 SEED = int(os.environ.get("CURFEW_SEED") or random.SystemRandom().randrange(2**32))
+FUZZ_EXAMPLES = 50_000
 RIG_PROGRAMS = ("hostapd", "wpa_supplicant", "freeradius", "ip", "unshare")
 KAFKAS_USED = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[KAFKAS_USED] = []
+    # No deadlines: how fast a busy machine is says nothing about what is right.
+    hypothesis.settings.register_profile("test", deadline=None)
+    hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=FUZZ_EXAMPLES)
+    hypothesis.settings.load_profile("fuzz" if os.environ.get("CURFEW_FUZZ") else "test")
     # Debian keeps daemons where only root looks
     os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 

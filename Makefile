@@ -1,0 +1,35 @@
+# The commands of the checkout; each sets up what is missing first. `make help` prints the list.
+# PYTHON=... names the Python to make .venv with, ARGS=... goes to the program at the end (ARGS="-k sentence" for one test).
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check bench fuzz clean
+export PYTHON
+BIN := .venv/bin
+ARGS :=
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+
+setup: ## .venv with curfew in it, and the jars of the embedded Kafka
+	@sh deploy/setup.sh
+
+run: setup ## the whole product on this machine, with a small simulated network; until Ctrl-C
+	@exec $(BIN)/curfew up --demo $(ARGS)
+
+test: setup ## every test that this machine can run; lists what it could not run and why
+	@sh deploy/install-test-packages.sh
+	@$(BIN)/pytest -rs $(ARGS)
+
+check: setup ## ruff and mypy
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+bench: setup ## rough figures of speed, each with what it was measured against
+	@$(BIN)/python -m bench $(ARGS)
+
+fuzz: setup ## a longer run of the property tests
+	@CURFEW_FUZZ=1 $(BIN)/pytest tests/pure -k fuzz --timeout 0 $(ARGS)
+
+clean: ## remove what the commands above made, but not the data under var/kafka
+	@rm -rf .venv var/kafka-libs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
