@@ -68,11 +68,12 @@ def bare(kind: inspect.Type) -> inspect.Type:
 
 
 class Reader:
-    """One walk over a source: gathers the findings, and every struct that came out well, by path.
+    """One walk over a source: gathers the findings, and by path the structs that can be checked further.
 
     Attributes:
         problems: What was found so far.
-        built: The structs without findings, also those inside a table that has some, so that checks between them go on.
+        built: The structs that checks between values can go on with: those without findings, and those where the default can stand in for
+            what was wrong without making anything look absent or other than it was meant.
     """
 
     def __init__(self, source: Source) -> None:
@@ -81,7 +82,7 @@ class Reader:
         self.built: dict[Path, msgspec.Struct] = {}
 
     def every(self, kind: type[StructType]) -> Iterator[tuple[Path, StructType]]:
-        """The structs of one type that came out well, in the order of the file."""
+        """The structs of one type that can be checked further, in the order of the file."""
         return ((path, value) for path, value in self.built.items() if isinstance(value, kind))
 
     def read(self, kind: type[StructType], table: dict[str, Any], path: Path = ()) -> StructType | None:
@@ -90,17 +91,23 @@ class Reader:
         before = len(self.problems)
         for key in (key for key in table if key not in keys):
             self._unknown((*path, key), list(keys))
-        values = {}
+        values, usable = {}, True
         for key, field in keys.items():
+            found = len(self.problems)
             if key in table:
-                values[field.name] = self._value(field.type, table[key], (*path, key))
+                value = self._value(field.type, table[key], (*path, key))
+                if len(self.problems) == found:
+                    values[field.name] = value
+                else:
+                    usable &= _replaceable(field)
             elif field.required:
-                where = f"[[{label(path)}]]" if path and isinstance(path[-1], int) else label(path)
+                where = f"[[{label(path)}]]" if path and isinstance(path[-1], int) else f"`{label(path)}`"
                 self.problems.append(self.source.key_problem(path, f"{where} has no `{key}`", f"Add `{key}`: {_wanted(field.type)}."))
-        if len(self.problems) > before:
+                usable = False
+        if not usable:
             return None
         self.built[path] = built = kind(**values)
-        return built
+        return built if len(self.problems) == before else None
 
     def _unknown(self, path: Path, known: list[str]) -> None:
         near = difflib.get_close_matches(str(path[-1]), known, n=1)
@@ -108,19 +115,17 @@ class Reader:
         where = f" in `{label(path[:-1])}`" if len(path) > 1 else ""
         self.problems.append(self.source.key_problem(path, f"unknown key `{path[-1]}`{where}", remedy))
 
-    def _value(self, kind: inspect.Type, value: Any, path: Path) -> Any:
+    def _value(self, kind: inspect.Type, written: Any, path: Path) -> Any:
         inner = bare(kind)
         unit = _extra(kind).get("unit")
-        if isinstance(value, str) and unit is not None:
-            amount = quantity(value, unit)
-            value = value if amount is None else amount
+        value: Any = quantity(written, unit) if isinstance(written, str) and unit is not None else written
         if isinstance(inner, inspect.StructType) and isinstance(value, dict):
             return self.read(inner.cls, value, path)
         if isinstance(inner, inspect.VarTupleType) and isinstance(value, list) and _within(inner.min_length, len(value), inner.max_length):
             return tuple(self._value(inner.item_type, element, (*path, index)) for index, element in enumerate(value))
         if _accepts(inner, value):
             return float(value) if isinstance(inner, inspect.FloatType) else value
-        self.problems.append(self.source.value_problem(path, f"`{label(path)}` cannot be {_shown(path, value)}", _remedy(kind, value)))
+        self.problems.append(self.source.value_problem(path, f"`{label(path)}` cannot be {_shown(path, written)}", _remedy(kind, written)))
         return None
 
 
@@ -129,6 +134,12 @@ def _extra(kind: inspect.Type) -> dict[str, str]:
     if isinstance(kind, inspect.UnionType):
         return next((found for option in kind.types if (found := _extra(option))), {})
     return (kind.extra or {}) if isinstance(kind, inspect.Metadata) else {}
+
+
+def _replaceable(field: inspect.Field) -> bool:
+    """Whether a default can stand in for a wrong value in the checks that follow."""
+    inner = bare(field.type)
+    return isinstance(inner, inspect.StructType) or not (field.required or field.default is None or isinstance(inner, inspect.LiteralType))
 
 
 def _within(low: float | None, value: float, high: float | None) -> bool:

@@ -1,0 +1,266 @@
+"""What `curfew check` says about a policy, and the policy as it travels in the journal."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from schemas.checks import check_policy
+from schemas.policy import Limit, Liveness, Membership, Policy
+from schemas.policy_check import repeats_repetition
+from schemas.toml_reader import quantity
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+LIMIT = '[[limit]]\nname = "a"\napplies_to = "user"\nmax_sessions = 1\n'
+QUOTA = '[[quota]]\nname = "q"\napplies_to = "user"\nper = "day"\n'
+KEPT = "kept but not enforced by this version | Leave it in for a later version, or remove it."
+
+
+def found(text: str, severity: str | None = None) -> list[str]:
+    """Findings (of one severity, if told) as `line:column: severity: message | remedy`; a policy comes out unless one is an error."""
+    checked = check_policy(text, "policy.toml")
+
+    assert (checked.value is None) == bool(checked.errors)
+    return [f"{p.line}:{p.column}: {p.severity}: {p.message} | {p.remedy}" for p in checked.problems if severity in (None, p.severity)]
+
+
+def test_the_example_checks_clean():
+    assert found((ROOT / "deploy" / "policy.example.toml").read_text()) == []
+
+
+def test_the_published_policy_is_right_and_says_what_of_it_waits_for_a_later_version():
+    assert found((HERE / "files" / "policy.toml").read_text()) == [
+        f'3:1: warning: `except` of limit "two-devices" is {KEPT}',
+        f'16:1: warning: quota "daily" for applies_to = "user" is {KEPT}',
+        f'23:1: warning: rate "flapping" for applies_to = "user" is {KEPT}',
+        f'29:1: warning: duration "one-hour" for applies_to = "guest-type" is {KEPT}',
+        f'39:1: warning: membership by attribute "Class" is {KEPT}',
+    ]
+
+
+def test_the_published_policy_comes_out_with_integers():
+    policy = check_policy((HERE / "files" / "policy.toml").read_text(), "f").value
+
+    assert policy is not None
+    assert policy.limits == (Limit("two-devices", "user", 2, exempt=("guest:*",)),)
+    assert policy.quotas[0].octets == 2 * 1024**3
+    assert policy.quotas[0].time_s is None
+    assert policy.durations[0].max_s == 3600
+    assert policy.liveness == (Liveness("interim"),)
+    assert policy.memberships == (Membership("Class", "^group=(?P<group>[^;]+)"),)
+    assert (policy.late_after_s, policy.confirm_within_s, policy.grace_s) == (60, 90, 3600)
+
+
+def test_a_policy_survives_the_journal():
+    """4.9: what takes effect at an offset is what was published."""
+    policy = check_policy((HERE / "files" / "policy.toml").read_text() + QUOTA + 'time = "4 h"', "f").value
+    journal = msgspec.json.encode(policy)
+
+    assert msgspec.json.decode(journal, type=Policy) == policy
+    assert msgspec.json.decode(journal)["limit"][0]["except"] == ["guest:*"]
+    assert msgspec.json.decode(journal)["quota"][1]["time_s"] == 14_400
+
+
+def test_an_empty_policy_limits_nothing():
+    """4.1: no rule, no limit."""
+    assert check_policy("", "f").value == Policy()
+    assert found("") == []
+
+
+@pytest.mark.parametrize("victim", ["newest", "oldest", "least-recently-active", "all-others", "none"])
+@pytest.mark.parametrize("more", ['count = "devices"\naction = "disconnect"', 'count = "sessions"\naction = "report"\nhold_s = 0'])
+def test_a_users_limit_is_enforced_with_every_victim(victim, more):
+    assert found(f'{LIMIT}victim = "{victim}"\n{more}') == []
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (LIMIT.replace('"user"', '"group"'), 'limit "a" for applies_to = "group"'),
+        (LIMIT + "counter_time_limit_s = 5", '`counter_time_limit_s` of limit "a"'),
+        (LIMIT + 'on_change = "enforce"\nexcept = ["x"]', '`except`, `on_change` of limit "a"'),
+        ('[[liveness]]\nrule = "handshake"\nperiod_s = 20', 'the liveness rule "handshake"'),
+        ('[[liveness]]\nrule = "offline-detect"\nlength_s = 300', 'the liveness rule "offline-detect"'),
+        ('[[liveness]]\nrule = "interim"\nprobe = "arp"', 'probe = "arp"'),
+    ],
+)
+def test_what_this_version_does_not_enforce_is_said_and_kept(text, what):
+    assert found(text) == [f"1:1: warning: {what} is {KEPT}"]
+
+
+NO_TIME_ZONE = 'Write a name like "UTC" or "Africa/Johannesburg".'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("late_after_s = -1", "1:16: error: `late_after_s` cannot be -1 | Write a whole number from 0 to 31622400, without quotes."),
+        ("late_afer_s = 1", "1:1: error: unknown key `late_afer_s` | Write `late_after_s`."),
+        (
+            "[limit]\nname = 1",
+            "1:1: error: `limit` cannot be a table | Write each as a [[table]] of its own.",
+        ),
+        (
+            LIMIT.replace("= 1", "= -1"),
+            "4:16: error: `limit.max_sessions` cannot be -1 | Write a whole number from 0 to 1000000000, without quotes.",
+        ),
+        (
+            LIMIT + 'victim = "newst"',
+            (
+                '5:10: error: `limit.victim` cannot be "newst"'
+                ' | Write "newest"; allowed are "all-others", "least-recently-active", "newest", "none", "oldest".'
+            ),
+        ),
+        (LIMIT + 'action = "kill"', '5:10: error: `limit.action` cannot be "kill" | Write one of "disconnect", "report".'),
+        (LIMIT + "exempt = []", "5:1: error: unknown key `exempt` in `limit` | Write `except`."),
+        (
+            LIMIT + LIMIT,
+            '6:8: error: `limit.name`: "a" is taken (line 2) | Give each rule a name of its own: decisions are told by it.',
+        ),
+        (
+            LIMIT + 'group = "staff"',
+            '5:9: error: `limit.group` has no meaning with applies_to = "user" | Write applies_to = "user-in-group", or leave `group` out.',
+        ),
+        (
+            '[[limit]]\nname = "a"\nmax_sessions = 1',
+            '1:1: error: [[limit]] has no `applies_to` | Add `applies_to`: one of "group", "guest-type", "user", "user-in-group".',
+        ),
+        (
+            QUOTA + 'octets = "2 gigs"',
+            '5:10: error: `quota.octets` cannot be "2 gigs" | Write a text like "2 GiB" or "500 MB", or a whole number of octets.',
+        ),
+        (
+            QUOTA + 'time = "4 moons"',
+            (
+                '5:8: error: `quota.time` cannot be "4 moons"'
+                ' | Write a text like "4 h", "90 min" or "1 h 30 min", or a whole number of seconds.'
+            ),
+        ),
+        (
+            QUOTA,
+            (
+                '1:1: error: quota "q" has neither `octets` nor `time`'
+                ' | Write one of them: octets = "2 GiB" or time = "4 h"; two quotas if both are meant.'
+            ),
+        ),
+        (
+            QUOTA + "octets = 1\ntime = 1",
+            (
+                '1:1: error: quota "q" has both `octets` and `time`'
+                ' | Write one of them: octets = "2 GiB" or time = "4 h"; two quotas if both are meant.'
+            ),
+        ),
+        (
+            QUOTA + 'octets = 1\ntime_zone = "Africa/Nowhere"',
+            f'6:13: error: `quota.time_zone`: "Africa/Nowhere" is no time zone | {NO_TIME_ZONE}',
+        ),
+        (QUOTA + 'octets = 1\ntime_zone = "Africa"', f'6:13: error: `quota.time_zone`: "Africa" is no time zone | {NO_TIME_ZONE}'),
+        (
+            QUOTA + 'octets = 1\ntime_zone = "../../etc/passwd"',
+            f'6:13: error: `quota.time_zone`: "../../etc/passwd" is no time zone | {NO_TIME_ZONE}',
+        ),
+        (
+            '[[liveness]]\nrule = "handshake"',
+            '1:1: error: `liveness` with rule = "handshake" has no `period_s` | Add `period_s`: a whole number of seconds.',
+        ),
+        (
+            '[[liveness]]\nrule = "interim"\nlength_s = 5',
+            (
+                '3:1: error: `liveness.length_s` has no meaning with rule = "interim"'
+                ' | Write rule = "offline-detect", or leave `length_s` out.'
+            ),
+        ),
+        (
+            "[[membership]]\nattribute = 'Class'\npattern = '(?P<group>x'",
+            (
+                "3:11: error: `membership.pattern` is no regular expression: missing ), unterminated subpattern at position 0"
+                " | Write a regular expression as Python reads it, best in 'single quotes'."
+            ),
+        ),
+        (
+            "[[membership]]\nattribute = 'Class'\npattern = 'x'",
+            (
+                "3:11: error: `membership.pattern` has neither a group named `group` nor one named `guest_type`"
+                " | Write (?P<group>...) around the part that is the name, or (?P<guest_type>...)."
+            ),
+        ),
+        (
+            "[[membership]]\nattribute = 'Class'\npattern = '(?P<group>(a+)*)b'",
+            (
+                "3:11: error: `membership.pattern` repeats a group that repeats or chooses itself, which can take forever on some texts"
+                ' | Repeat single characters or sets: "[^;]+" instead of "(a+|b)*".'
+            ),
+        ),
+        (
+            f"[[membership]]\nattribute = 'Class'\npattern = '(?P<group>{'x' * 250})'",
+            f'3:11: error: `membership.pattern` cannot be "(?P<group>{"x" * 48}… | Write a text in quotes of 1 to 256 characters.',
+        ),
+    ],
+)
+def test_a_wrong_policy_is_told_with_place_and_remedy(text, expected):
+    assert found(text, "error") == [expected]
+
+
+def test_rules_of_different_kinds_may_have_one_name():
+    assert found(LIMIT + QUOTA.replace('"q"', '"a"') + "octets = 1", "error") == []
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["(a+)+", "(a*)*b", "(?:a|aa)+", "((a+))*", "(a?){30}", "(?P<group>[^;]+;)*", "(a(b|c)d)+", "([)]+)*"],
+)
+def test_a_repeated_group_that_repeats_is_refused(pattern):
+    assert repeats_repetition(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "^group=(?P<group>[^;]+)",
+        "(?P<group>a|b)",
+        "(ab)+",
+        "(a+)?",
+        "[(a+)*]+",
+        r"(\*\+)+",
+        "(?i:abc)x*",
+        "a+b+",
+        "[]a+)*]+(x)*",
+        r"\(a+\)*",
+    ],
+)
+def test_what_takes_linear_time_is_let_through(pattern):
+    assert not repeats_repetition(pattern)
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "amount"),
+    [
+        ("2 GiB", "octets", 2 * 1024**3),
+        ("1.5GiB", "octets", 1_610_612_736),
+        ("500 MB", "octets", 500_000_000),
+        ("7 B", "octets", 7),
+        ("0.3 B", "octets", 0),
+        ("4 h", "duration", 14_400),
+        ("1 h 30 min", "duration", 5400),
+        ("1h30m", "duration", 5400),
+        ("2 w", "duration", 1_209_600),
+        ("", "octets", None),
+        ("2", "octets", None),
+        ("GiB", "octets", None),
+        ("2 h", "octets", None),
+        ("-2 GiB", "octets", None),
+        ("2 GiB!", "octets", None),
+        ("٢ GiB", "octets", None),
+        ("1e3 B", "octets", None),
+    ],
+)
+def test_a_quantity_is_a_number_and_a_unit(text, unit, amount):
+    assert quantity(text, unit) == amount
+
+
+def test_a_number_that_no_counter_holds_is_refused():
+    assert quantity("9" * 19 + " B", "octets") is None
+    assert found(QUOTA + 'octets = "999999999999999 TiB"', "error") == [
+        '5:10: error: `quota.octets` cannot be "999999999999999 TiB" | Write a text like "2 GiB" or "500 MB", or a whole number of octets.',
+    ]
