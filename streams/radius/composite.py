@@ -1,7 +1,8 @@
 """Composite attributes: what one attribute of the packet means when it holds others, a tag, or a part of a value.
 
-Law of this file: everything in accounting that is not "one type, one value": vendors' attributes (RFC 2865 section 5.26), tags (RFC 2868 section
-3), extended attributes and their fragments (RFC 6929 sections 2.1 to 2.4). Nothing here raises: what cannot be read is named and dropped.
+Law of this file: everything in accounting that is not "one type, one value": vendors' attributes (RFC 2865 section 5.26), tags (RFC 2868
+section 3), extended attributes and their fragments (RFC 6929 sections 2.1 to 2.4). Nothing here raises: what cannot be read is named and
+dropped.
 Names: from the dictionary; else by number with dots, "26.9.77", "241.3", "241.26.9.1"; a tag follows after a colon, "Tunnel-Type:1".
 """
 
@@ -99,13 +100,11 @@ def tagged(attribute: Attribute, octets: bytes) -> Found:
     Returns:
         The name, with the tag after a colon, and the value.
     """
-    is_number = attribute.type == "integer"
-    if not octets or octets[0] > _TAG_MAX:
-        value = octets
-    else:
-        value = b"\0" + octets[1:] if is_number else octets[1:]
-    name = f"{attribute.name}:{octets[0]}" if octets and 0 < octets[0] <= _TAG_MAX else attribute.name
-    return name, integer(value) if is_number else CONVERTERS[attribute.type](value)
+    has_tag = octets != b"" and octets[0] <= _TAG_MAX
+    name = f"{attribute.name}:{octets[0]}" if has_tag and octets[0] else attribute.name
+    if attribute.type == "integer":
+        return name, integer(b"\0" + octets[1:] if has_tag else octets)
+    return name, CONVERTERS[attribute.type](octets[1:] if has_tag else octets)
 
 
 def extended(kind: int, octets: bytes, fragments: Fragments) -> Iterator[Found]:

@@ -1,21 +1,22 @@
 """Decoding: a well-framed packet's attributes as the fields of an accounting record.
 
-Law of this file: nothing in a well-framed packet raises. A value of the wrong type or size loses its attribute and is named in `dropped`, the
-record stays (RFC 6929 section 2.8). What the record has no field for is kept by name or number. Authenticity is not this file's.
+Law of this file: nothing in a well-framed packet raises. A value of the wrong type or size loses its attribute and is named in `dropped`,
+the record stays (RFC 6929 section 2.8). What the record has no field for is kept by name or number. Authenticity is not this file's.
 
-It runs for every packet, at tens of thousands a second, so the common ways (text, 32-bit integer, IPv4 address) are written out in one loop: a
-call for each attribute would cost as much as all of the rest. What is rare goes through the tables of `values` and the functions of `composite`.
+It runs for every packet, at tens of thousands a second, so the common ways (text, 32-bit integer, IPv4 address) are written out in one
+loop: a call for each attribute would cost as much as all of the rest. What is rare goes through the tables of `values` and the functions
+of `composite`.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from streams.radius.composite import EXTENDED, LONG_EXTENDED, VENDOR_SPECIFIC, Fragments, Found, extended, tagged, vendor_specific
+from streams.radius.composite import EXTENDED, LONG_EXTENDED, VENDOR_SPECIFIC, Found, Fragments, extended, tagged, vendor_specific
 from streams.radius.dictionary import Attribute, packaged
 from streams.radius.fields import AUDIT_SESSION_ID, FIELDS, Value
 from streams.radius.framing import HEADER_OCTETS
-from streams.radius.values import CONVERTERS, HALVES, Converter, as_base64, opaque
+from streams.radius.values import CONVERTERS, DECIMAL, Converter, as_base64, opaque
 
 Attributes = dict[str, Value | list[Value]]
 
@@ -44,17 +45,16 @@ class Decoded(msgspec.Struct, frozen=True):
 
 
 # How an attribute is read. The loop asks in this order.
-_TEXT, _INTEGER, _IPADDR, _CONVERT, _COMPOSITE, _PROXY_STATE, _IGNORE = range(7)
-# Where its value goes: `fields`, `attributes`, or held back until the whole packet was seen.
-_TO_FIELDS, _TO_ATTRIBUTES, _TO_HELD = range(3)
-
+_TEXT, _OPAQUE, _INTEGER, _IPADDR, _CONVERT, _COMPOSITE, _PROXY_STATE, _IGNORE = range(8)
 _PROXY_STATE_TYPE = 33
 _TERMINATE_CAUSE_TYPE = 49
 _MESSAGE_AUTHENTICATOR_TYPE = 80
-_HELD: Final = {40: "status", 52: "input_gigawords", 53: "output_gigawords", 55: "event_timestamp_s"}
+# Read like fields, and taken out of them again when the whole packet was seen.
+_TAKEN_OUT: Final = {40: "status", 52: "input_gigawords", 53: "output_gigawords", 55: "event_timestamp_s"}
+_KEYS: Final = FIELDS | _TAKEN_OUT
 _STATUS_NAMES: Final = packaged().values["Acct-Status-Type"]
 _CAUSE_NAMES: Final = packaged().values["Acct-Terminate-Cause"]
-_WAYS: Final = {"string": _TEXT, "integer": _INTEGER, "date": _INTEGER, "ipaddr": _IPADDR}
+_WAYS: Final = {"string": _TEXT, "octets": _OPAQUE, "integer": _INTEGER, "date": _INTEGER, "ipaddr": _IPADDR}
 
 
 def _terminate_cause(octets: bytes) -> Value | None:
@@ -87,13 +87,9 @@ def _way(kind: int) -> int:
     return _WAYS.get(attribute.type, _CONVERT)
 
 
-def _destination(kind: int) -> tuple[int, str]:
-    """Decide where the values of a type go, and under which key."""
-    if kind in _HELD:
-        return _TO_HELD, _HELD[kind]
-    if kind in FIELDS:
-        return _TO_FIELDS, FIELDS[kind]
-    return _TO_ATTRIBUTES, _attribute(kind).name
+def _destination(kind: int) -> tuple[bool, str]:
+    """Decide whether the values of a type go to `fields`, else to `attributes`, and under which key."""
+    return (True, _KEYS[kind]) if kind in _KEYS else (False, _attribute(kind).name)
 
 
 def _converter(kind: int) -> Converter:
@@ -110,7 +106,7 @@ _NAMES: Final = [_attribute(kind).name for kind in range(256)]
 _CONVERTER: Final = [_converter(kind) for kind in range(256)]
 
 
-def decode_accounting(packet: bytes) -> Decoded:
+def decode_accounting(packet: bytes) -> Decoded:  # noqa: PLR0915  # one loop, for the reason at the head of this file
     """Decode a packet's attributes.
 
     The Code is not looked at: the attributes of Disconnect-Requests mean the same.
@@ -121,15 +117,14 @@ def decode_accounting(packet: bytes) -> Decoded:
     Returns:
         What it says.
     """
-    fields: dict[str, Value] = {}
+    fields: dict[str, Any] = {}
     attributes: Attributes = {}
-    held: dict[str, Value] = {}
-    stores = (fields, attributes, held)
     dropped: list[str] = []
     proxy_states: list[bytes] = []
     fragments: Fragments = {}
     from_bytes = int.from_bytes
     table = _TABLE
+    decimal = DECIMAL
     end = packet[2] << 8 | packet[3]
     at = HEADER_OCTETS
     while at < end:
@@ -137,17 +132,21 @@ def decode_accounting(packet: bytes) -> Decoded:
         following = at + packet[at + 1]
         octets = packet[at + 2 : following]
         at = following
-        way, destination, key = table[kind]
+        way, is_field, key = table[kind]
         value: Value | None
-        if way == _TEXT:
+        if way <= _OPAQUE:
             try:
                 value = octets.decode()
             except UnicodeDecodeError:
                 value = as_base64(octets)
+            else:
+                if way == _OPAQUE and not value.isprintable():
+                    value = as_base64(octets)
         elif way == _INTEGER and len(octets) == 4:
             value = from_bytes(octets)
         elif way == _IPADDR and len(octets) == 4:
-            value = HALVES[octets[:2]] + "." + HALVES[octets[2:]]
+            a, b, c, d = octets
+            value = f"{decimal[a]}.{decimal[b]}.{decimal[c]}.{decimal[d]}"
         elif way == _COMPOSITE:
             _take_composite(_composite(kind, octets, fields, fragments), fields, attributes, dropped)
             continue
@@ -161,22 +160,22 @@ def decode_accounting(packet: bytes) -> Decoded:
             if value is None:
                 dropped.append(_NAMES[kind])
                 continue
-        store = stores[destination]
+        store = fields if is_field else attributes
         if key in store:
             _keep_again(store[key], value, _NAMES[kind], attributes)
         else:
-            store[key] = value  # type: ignore[index]  # the three stores' value types differ, by intent
+            store[key] = value
     if fragments:
         dropped.extend(f"{kind}.{extended_type}" for kind, extended_type in fragments)
-    status = held.get("status")
+    status = fields.pop("status", None)
     return Decoded(
         status if status is None else _STATUS_NAMES.get(status, str(status)),
         fields,
-        held.get("event_timestamp_s"),
+        fields.pop("event_timestamp_s", None),
         attributes,
         dropped,
         proxy_states,
-        _put_gigawords_in(fields, held, attributes, dropped),
+        (bool(dropped) or "input_gigawords" in fields or "output_gigawords" in fields) and _put_gigawords_in(fields, attributes, dropped),
     )
 
 
@@ -208,18 +207,17 @@ def _keep_again(first: Value | list[Value], value: Value, name: str, attributes:
     attributes[name] = [*so_far, value] if isinstance(so_far, list) else [so_far, value]
 
 
-def _put_gigawords_in(fields: dict[str, Value], held: dict[str, Value], attributes: Attributes, dropped: list[str]) -> bool:
-    """Make the octet counters 64 bits wide (RFC 2869 sections 5.1 and 5.2).
+def _put_gigawords_in(fields: dict[str, Any], attributes: Attributes, dropped: list[str]) -> bool:
+    """Make the octet counters 64 bits wide (RFC 2869 sections 5.1 and 5.2), and say whether the NAS counts Gigawords at all.
 
-    Gigawords without their counter are half a number: they stay in `attributes`. A Gigawords that was dropped still shows that the NAS has them.
+    Gigawords without their counter are half a number: they stay in `attributes`. Those that were dropped still show that the NAS has them.
     """
     is_present = False
     for name, key, field in _GIGAWORDS:
-        gigawords = held.get(key)
+        gigawords = fields.pop(key, None)
+        is_present = is_present or gigawords is not None or name in dropped
         if gigawords is None:
-            is_present = is_present or name in dropped
             continue
-        is_present = True
         if field in fields:
             fields[field] += gigawords << 32
         else:

@@ -1,7 +1,8 @@
 """Dictionaries: names, numbers and types of attributes, from text in the manner of FreeRADIUS 3.
 
-Law of this file: text in, tables out. Which attribute is called what, and of which type it is, is said in the files under `dictionaries/` (one
-for each RFC or vendor) and nowhere else; they are data of this package, and `packaged` is the one place that reads them. pyrad reads them too.
+Law of this file: text in, tables out. Which attribute is called what, and of which type it is, is said in the files under `dictionaries/`
+(one for each RFC or vendor) and nowhere else; they are data of this package, and `packaged` is the one place that reads them. pyrad reads
+them too.
 
 Statements, one a line, `#` begins a comment:
     ATTRIBUTE <name> <number>[.<number>...] <type> [<flag>,...]      flags: has_tag (RFC 2868), encrypt=N (its value is a secret)
@@ -17,9 +18,10 @@ from typing import Final
 
 import msgspec
 
-# RFC 8044's types by the names that dictionaries have for them; the last four hold attributes, not values.
+# RFC 8044's types by the names that dictionaries have for them; the last three hold attributes, not values.
 TYPES: Final = frozenset(
-    "string octets integer date ipaddr ipv6addr ipv6prefix ipv4prefix ifid integer64 vsa extended long-extended".split(),
+    {"string", "octets", "integer", "date", "ipaddr", "ipv6addr", "ipv6prefix", "ipv4prefix", "ifid", "integer64"}
+    | {"vsa", "extended", "long-extended"},
 )
 _VENDOR_SPECIFIC = 26
 

@@ -1,8 +1,8 @@
 """Framing: do the Length fields divide the octets into a header and attributes?
 
 Law of this file: nothing of a packet is looked at before this check has passed, neither its authenticator nor its attributes, so that the
-code after it may index without fear. It judges lengths only. A value of the wrong size for its type is no framing error (RFC 6929 section 2.8)
-and belongs to `decode`.
+code after it may index without fear. It judges lengths only. A value of the wrong size for its type is no framing error (RFC 6929 section
+2.8) and belongs to `decode`.
 Sources: RFC 2865 section 3 and RFC 2866 sections 3 and 5, RFC 6613 section 2.6.4 (attributes must fill the packet exactly).
 """
 

@@ -1,6 +1,7 @@
 """Responses of the accounting port: Accounting-Response, also as the answer to Status-Server.
 
-Law of this file: it makes the octets of an answer; whether there may be one (the record is durable, the packet was authentic) is known elsewhere.
+Law of this file: it makes the octets of an answer; whether there may be one (the record is durable, the packet was authentic) is known
+elsewhere.
 Sources: RFC 2866 sections 2.1, 3 and 4.2, RFC 5997 section 3.
 """
 

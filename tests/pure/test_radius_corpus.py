@@ -1,0 +1,243 @@
+"""Every packet of the corpora, which real NASes, servers and radclient sent: as its line says, and field by field as pyrad reads it."""
+
+import base64
+import io
+import ipaddress
+import json
+from pathlib import Path
+
+import pytest
+from pyrad.dictionary import Dictionary
+from pyrad.packet import AcctPacket, CoAPacket
+
+from streams.radius.authenticator import verify_keyed_request, verify_response, verify_status_server
+from streams.radius.decode import decode_accounting
+from streams.radius.dictionary import packaged_texts
+from streams.radius.disconnect import RefusedReply, Reply, read_reply
+from streams.radius.fields import FIELDS
+from streams.radius.framing import Malformed, check_framing
+from streams.radius.respond import ACCOUNTING_REQUEST, STATUS_SERVER, accounting_response
+from streams.radius.simulated import RefusedRequest, parse_disconnect_request
+
+FOLDER = Path(__file__).parent.parent / "corpus"
+FILES = ("edge-crafted", "edge-radclient", "rigA-dm", "rigA-hostapd", "rigC-dm", "rigC-freeradius")
+# The record's fields that are made of more than the attribute of their name, and what is no field at all.
+GIGAWORDS = {"Acct-Input-Gigawords": "input_octets", "Acct-Output-Gigawords": "output_octets"}
+HIDDEN = {"User-Password", "CHAP-Password", "Tunnel-Password"}
+
+
+def lines(name):
+    return [json.loads(line) for line in (FOLDER / f"{name}.jsonl").read_text().splitlines()]
+
+
+CORPUS = [line for name in FILES for line in lines(name)]
+EDGE = lines("edge-crafted") + lines("edge-radclient")
+REAL = lines("rigA-hostapd") + lines("rigC-freeradius")
+
+
+def octets(line):
+    return bytes.fromhex(line["hex"])
+
+
+def secret(line):
+    return line["secret"].encode()
+
+
+def name_of(line):
+    return line["source"]
+
+
+def verdict(line):
+    """Say about a datagram on the accounting port what the corpus says in `expect`."""
+    datagram = octets(line)
+    length = check_framing(datagram)
+    if isinstance(length, Malformed):
+        return "malformed"
+    packet = datagram[:length]
+    if packet[0] != ACCOUNTING_REQUEST:
+        return "other-code"
+    if verify_keyed_request(packet, secret(line)):
+        return "bad-auth"
+    return "bad-value" if decode_accounting(packet).dropped else "ok"
+
+
+def test_no_packet_of_the_corpora_was_skipped():
+    assert len(CORPUS) == 517
+    assert len(EDGE) == 154
+    assert len(REAL) == 191
+
+
+@pytest.mark.parametrize("line", EDGE, ids=name_of)
+def test_an_edge_case_is_taken_or_refused_as_the_corpus_says(line):
+    """1.2, 1.3"""
+    assert verdict(line) == line["expect"]
+
+
+@pytest.mark.parametrize("line", REAL, ids=name_of)
+def test_a_real_record_is_authentic_and_loses_nothing(line):
+    """1.3, 1.7"""
+    assert verdict(line) == "ok"
+    decoded = decode_accounting(octets(line))
+    names = {1: "Start", 2: "Stop", 3: "Interim-Update", 7: "Accounting-On", 8: "Accounting-Off"}
+    assert decoded.status == names[line["status_type"]]
+
+
+@pytest.mark.parametrize("line", [line for line in EDGE if octets(line)[:1] == bytes([STATUS_SERVER])], ids=name_of)
+def test_status_server_is_authentic_by_its_message_authenticator(line):
+    """1.5"""
+    assert verify_status_server(octets(line), secret(line)) is None
+
+
+@pytest.fixture(scope="module")
+def pyrad_dictionary():
+    """Pyrad reads our dictionary files too."""
+    dictionary = Dictionary()
+    for _, text in packaged_texts():
+        dictionary.ReadDictionary(io.StringIO(text))
+    return dictionary
+
+
+def json_of(value, *, is_text):
+    """Give what pyrad read as our record has it."""
+    if isinstance(value, bytes):
+        shown = value.decode(errors="replace")
+        is_shown = shown.encode() == value and (is_text or shown.isprintable())
+        return shown if is_shown else {"base64": base64.b64encode(value).decode()}
+    return value
+
+
+def pyrad_values(packet, name):
+    """Read an attribute's values one by one; those that pyrad cannot read are left out."""
+    key = packet.dict.attrindex.GetForward(name)
+    attribute = packet.dict[name]
+    values = []
+    for raw in dict.__getitem__(packet, key):
+        try:
+            values.append(json_of(packet._DecodeValue(attribute, packet._SplitTag(attribute, raw)[1]), is_text=attribute.type == "string"))
+        except ValueError:
+            continue
+        if attribute.type.startswith("ipv6addr") and len(raw) != 16:
+            values.pop()  # pyrad fills up what is too short
+    return values
+
+
+def said_by_us(decoded, code, name):
+    """Give all the values that we have for an attribute, in order."""
+    field = FIELDS.get(code)
+    if name in GIGAWORDS:
+        return [decoded.fields[GIGAWORDS[name]] >> 32]
+    if name in decoded.attributes:
+        value = decoded.attributes[name]
+        return value if isinstance(value, list) else [value]
+    if field in ("input_octets", "output_octets"):
+        return [decoded.fields[field] & 0xFFFFFFFF]
+    if field is not None:
+        return [decoded.fields[field]] if field in decoded.fields else []
+    if name == "Event-Timestamp":
+        return [] if decoded.event_timestamp_s is None else [decoded.event_timestamp_s]
+    if name == "Acct-Status-Type":
+        return [] if decoded.status is None else [int(decoded.status) if decoded.status.isdecimal() else decoded.status]
+    if name == "Proxy-State":
+        return [json_of(state, is_text=False) for state in decoded.proxy_states]
+    if name == "Cisco-AVPair" and "audit_session_id" in decoded.fields:
+        return ["audit-session-id=" + decoded.fields["audit_session_id"]]
+    return [value for key, value in decoded.attributes.items() if key.startswith(name + ":")]
+
+
+@pytest.mark.parametrize("line", EDGE + REAL, ids=name_of)
+def test_each_attribute_is_read_as_pyrad_reads_it(line, pyrad_dictionary):
+    """1.3, 1.7: name by name, over every packet whose framing is right."""
+    length = check_framing(octets(line))
+    if isinstance(length, Malformed):
+        return
+    datagram = octets(line)[:length]
+    packet = AcctPacket(packet=datagram, secret=secret(line), dict=pyrad_dictionary)
+    decoded = decode_accounting(datagram)
+
+    compared = set()
+    for name in packet.keys():  # noqa: SIM118  # pyrad's keys() gives names, its iterator numbers
+        if not isinstance(name, str) or name in {"Message-Authenticator", *HIDDEN} or name not in pyrad_dictionary.attributes:
+            continue
+        theirs = pyrad_values(packet, name)
+        if name == "Acct-Terminate-Cause":
+            theirs = [str(value) for value in theirs]
+        assert said_by_us(decoded, pyrad_dictionary.attrindex.GetForward(name), name) == theirs, name
+        compared.add(FIELDS.get(pyrad_dictionary.attrindex.GetForward(name), name))
+
+    assert set(decoded.fields) - {"audit_session_id"} <= compared
+    assert packet.VerifyAcctRequest() == (verify_keyed_request(datagram, secret(line)) != "authenticator") or datagram[0] == STATUS_SERVER
+
+
+def test_addresses_of_the_corpora_are_addresses():
+    """1.7"""
+    seen = 0
+    for line in REAL:
+        fields = decode_accounting(octets(line)).fields
+        for name in ("nas_ip_address", "framed_ip_address", "nas_ipv6_address"):
+            if name in fields:
+                assert str(ipaddress.ip_address(fields[name])) == fields[name]
+                seen += 1
+    assert seen == 229
+
+
+@pytest.mark.parametrize("line", [line for line in EDGE + REAL if verdict(line) in ("ok", "bad-value")], ids=name_of)
+def test_a_response_is_what_pyrad_answers(line, pyrad_dictionary):
+    """1.5: Proxy-State included."""
+    packet = octets(line)[: check_framing(octets(line))]
+    reply = AcctPacket(packet=packet, secret=secret(line), dict=pyrad_dictionary).CreateReply()
+
+    response = accounting_response(packet, secret(line), decode_accounting(packet).proxy_states)
+
+    assert response == reply.ReplyPacket()
+    assert verify_response(response, packet, secret(line)) is None
+
+
+def exchanges(name):
+    """Pair each reply of a corpus with the request that it answers."""
+    requests = {}
+    pairs = []
+    for line in lines(name):
+        if "request_authenticator" in line:
+            pairs.append((requests[line["request_authenticator"]], line))
+        else:
+            requests[octets(line)[4:20].hex()] = line
+    return pairs
+
+
+EXCHANGES = exchanges("rigA-dm") + exchanges("rigC-dm")
+
+
+def test_every_reply_of_the_corpora_has_its_request():
+    assert len(EXCHANGES) == 81
+
+
+@pytest.mark.parametrize(("request_line", "reply_line"), EXCHANGES, ids=lambda line: name_of(line))
+def test_a_real_reply_verifies_and_says_what_pyrad_reads(request_line, reply_line, pyrad_dictionary):
+    """5.1"""
+    request, reply = octets(request_line), octets(reply_line)
+    theirs = CoAPacket(packet=reply, secret=secret(reply_line), dict=pyrad_dictionary)
+
+    ours = read_reply(reply, request, secret(reply_line))
+
+    if reply[0] not in (41, 42):
+        assert ours == RefusedReply.OTHER_CODE
+        return
+    cause = int.from_bytes(dict.__getitem__(theirs, 101)[0]) if dict.__contains__(theirs, 101) else None
+    timestamp_s = theirs["Event-Timestamp"][0] if dict.__contains__(theirs, 55) else None
+    assert ours == Reply(acknowledged=reply[0] == 41, error_cause=cause, event_timestamp_s=timestamp_s)
+
+
+REQUESTS = [line for name in ("rigA-dm", "rigC-dm") for line in lines(name) if "request_authenticator" not in line]
+
+
+@pytest.mark.parametrize("line", REQUESTS, ids=name_of)
+def test_a_request_that_a_real_nas_answered_is_read_as_a_nas_does(line, pyrad_dictionary):
+    """5.1"""
+    parsed = parse_disconnect_request(octets(line), secret(line))
+
+    if octets(line)[0] != 40:
+        assert parsed == RefusedRequest.OTHER_CODE
+    elif isinstance(parsed, RefusedRequest):
+        assert not CoAPacket(packet=octets(line), secret=secret(line), dict=pyrad_dictionary).VerifyCoARequest()
+    else:
+        assert parsed[0] == octets(line)[1]
