@@ -12,16 +12,17 @@ import subprocess
 import sys
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import hypothesis
 import pytest
 
-from tests.support.kafka import Kafka, find_kafka
+from tests.support.kafka import Kafka, start_kafka
 
 SEED = int(os.environ.get("CURFEW_SEED") or random.SystemRandom().randrange(2**32))
 FUZZ_EXAMPLES = 50_000
 RIG_PROGRAMS = ("hostapd", "wpa_supplicant", "freeradius", "ip", "unshare")
+T = TypeVar("T")
 KAFKAS_USED = pytest.StashKey[list[str]]()
 
 
@@ -87,12 +88,12 @@ def prefix() -> str:
 @pytest.fixture(scope="session")
 def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """The run's Kafka, shared: a test that stops or freezes it breaks others; `own_kafka` is for that."""
-    yield from _run(find_kafka(tmp_path_factory.mktemp("kafka") / "data"), request.config, "shared")
+    yield from _run(start_kafka(tmp_path_factory.mktemp("kafka") / "data"), request.config, "shared")
 
 
 @pytest.fixture(scope="session")
 def _second_kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    yield from _run(find_kafka(tmp_path_factory.mktemp("kafka") / "data", own=True), request.config, "private")
+    yield from _run(start_kafka(tmp_path_factory.mktemp("kafka") / "data", own=True), request.config, "private")
 
 
 @pytest.fixture
@@ -103,17 +104,17 @@ def own_kafka(_second_kafka: Kafka) -> Iterator[Kafka]:
     _wait_for(_second_kafka.resume())
 
 
-def _run(kafka: Kafka, config: pytest.Config, use: str) -> Iterator[Kafka]:
-    _wait_for(kafka.start())
+def _run(starting: Coroutine[Any, Any, Kafka], config: pytest.Config, use: str) -> Iterator[Kafka]:
+    kafka = _wait_for(starting)
     config.stash[KAFKAS_USED].append(f"{use}, {kafka.kind}, at {kafka.bootstrap}")
     yield kafka
     _wait_for(kafka.close())
 
 
-def _wait_for(coroutine: Coroutine[Any, Any, None]) -> None:
+def _wait_for(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run it on a loop that nobody else sees; asyncio.run would take the test runner's current loop away."""
     loop = asyncio.new_event_loop()
     try:
-        loop.run_until_complete(coroutine)
+        return loop.run_until_complete(coroutine)
     finally:
         loop.close()

@@ -1,6 +1,6 @@
 """A real Kafka for tests, wherever it comes from: given from outside, a container, or the product's own embedded broker.
 
-What lives here: finding one (`find_kafka`), and making it stop, freeze and come back (`Kafka`). Fixtures are in tests/conftest.py.
+What lives here: finding one (`start_kafka`), and making it stop, freeze and come back (`Kafka`). Fixtures are in tests/conftest.py.
 All three kinds run with the settings of deploy/kafka/server.properties, but for one that is given.
 """
 
@@ -168,8 +168,8 @@ class GivenKafka:
     stop = kill = pause = resume = restart = _skip
 
 
-def find_kafka(data_dir: Path, *, own: bool = False) -> Kafka:
-    """The best Kafka that there is, not started yet; skips the test with a reason where there is none.
+async def start_kafka(data_dir: Path, *, own: bool = False) -> Kafka:
+    """Start the best Kafka that there is; skips the test with a reason where there is none.
 
     Args:
         data_dir: where the embedded broker would keep its data.
@@ -177,16 +177,27 @@ def find_kafka(data_dir: Path, *, own: bool = False) -> Kafka:
     """
     given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     if given and not own:
-        return GivenKafka(given)
-    why_no_container = _why_no_image(IMAGE)
+        kafka: Kafka = GivenKafka(given)
+        await kafka.start()
+        return kafka
+    why_no_container = await asyncio.to_thread(_why_no_image, IMAGE)
     if why_no_container is None:
-        return ContainerKafka()
+        kafka = ContainerKafka()
+        try:
+            await kafka.start()
+        except (DockerException, AssertionError, OSError) as error:
+            await kafka.close()
+            why_no_container = f"the container did not start: {error}"
+        else:
+            return kafka
     try:
         find_java()
         ensure_jars()
     except (JavaMissingError, JavaTooOldError, MavenMissingError, JarsUnavailableError) as error:
         pytest.skip(f"no Kafka to test against: {why_no_container}; {error}")
-    return LocalKafka(data_dir, why_no_container)
+    kafka = LocalKafka(data_dir, why_no_container)
+    await kafka.start()
+    return kafka
 
 
 async def wait_until_answers(bootstrap: str) -> str:
