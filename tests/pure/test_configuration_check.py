@@ -142,6 +142,12 @@ def test_a_wrong_section_is_told_with_place_and_remedy(text, expected):
     assert found(f"{text}\n{NAS}") == [expected]
 
 
+def test_every_address_overlaps_each_one_in_either_order():
+    assert found(f'[ingest]\nlisten = ["127.0.0.1:1813", "0.0.0.0:1813"]\n{NAS}')[0].startswith(
+        '2:29: error: `ingest.listen`: "0.0.0.0:1813" overlaps "127.0.0.1:1813"',
+    )
+
+
 @pytest.mark.parametrize(
     "listen",
     ['["0.0.0.0:1813", "[::]:1813"]', '["127.0.0.1:1813", "127.0.0.2:1813", "127.0.0.1:1646"]', '["0.0.0.0:0", "0.0.0.0:0"]'],

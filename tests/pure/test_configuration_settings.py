@@ -100,6 +100,15 @@ def test_secrets_from_files_are_held_against_each_other_too(home):
     )
 
 
+def test_one_secret_may_stand_in_the_configuration_and_in_a_file(home):
+    (home / "secrets" / "a").write_text("one")
+    (home / "curfew.toml").write_text(
+        NAS + '[[nas]]\nname = "b"\naddresses = ["192.0.2.1/32"]\nsecret = "one"\nnas_identifier = "b"\n',
+    )
+
+    assert [nas.secret for nas in load_settings(None, {}).nas] == ["one", "one"]
+
+
 def test_a_secret_file_that_a_variable_names_is_told_by_the_variable(home):
     (home / "curfew.toml").write_text("[kafka]\npartitions = 8\n")
 
