@@ -28,6 +28,8 @@ class Tick(msgspec.Struct, kw_only=True, omit_defaults=True):
         full: `began` names every NAS that talks now; who is not in it does not.
         began: NASes that began to talk: (name, window in ms within which each packet follows the last).
         ceased: NASes that were silent for longer than their window: (name, how long it has been silent in ms).
+        heard: NASes heard since they were last in a tick: (name, ms since the last packet). A talking NAS stands here now and then, more
+            often the shorter its window is: its talking clock advances up to that packet.
     """
 
     ingest: str
@@ -37,6 +39,7 @@ class Tick(msgspec.Struct, kw_only=True, omit_defaults=True):
     full: bool = False
     began: list[tuple[str, int]] = []
     ceased: list[tuple[str, int]] = []
+    heard: list[tuple[str, int]] = []
 
 
 class PolicyVersion(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -89,6 +89,7 @@ class SessionRow(msgspec.Struct, array_like=True, gc=False):
     kick_attempt: int = 0
     kick_reason: Reason | None = None
     kick_rule: str | None = None
+    kick_clock_ms: int = 0
     operator_id: str | None = None
 
 
@@ -114,53 +115,62 @@ DISCONNECT_FIELDS = (
 """The fields of a session that a Disconnect-Request may carry: `DisconnectCommand.session` holds those the NAS sent."""
 
 
+class Hold(msgspec.Struct, array_like=True, frozen=True):
+    """A device that a limit evicted and that may not evict in turn (behaviour 4.4); until_ms is on the partition's clock."""
+
+    device: str
+    rule: str
+    until_ms: int
+
+
 class IdentityRow(msgspec.Struct, array_like=True, gc=False):
     """What is kept of an identity beside its sessions.
 
     Attributes:
         seq: the last sequence number given out. seq_epoch: the journal offset at which this row was born.
+        holds: devices that may not evict for a while; the last ones only.
     """
 
     identity: str
     seq: int = 0
     seq_epoch: int = 0
+    holds: list[Hold] = []
 
 
 class NasRow(msgspec.Struct, array_like=True):
     """What a partition knows of a NAS (`streams.clock` keeps the clock's part).
 
     Attributes:
-        follows: the ingest whose clock measures this NAS; empty: none.
-        talks: by ingest: since when on that ingest's elapsed clock it talks, and its window in ms.
-        base_ms: the talking clock up to the last time it ceased or changed over.
-        silent: it is reported as silent.
-        boot_status, boot_event_ms, boot_offset: the last Accounting-On or -Off that was taken.
+        clock_ms: the talking clock: how long this NAS was heard to talk, up to the last packet known of.
+        follows: the ingest whose clock measures it; empty: none.
+        talks: by ingest: up to where on that ingest's elapsed clock its talk is counted.
+        boot_status, boot_event_ms, boot_believed: the last Accounting-On or -Off that was taken, and whether its time can be believed.
         seq, seq_epoch: the sequence of the NAS's own events, in its home partition.
     """
 
     nas: str
+    clock_ms: int = 0
     follows: str = ""
-    talks: dict[str, tuple[int, int]] = {}
-    base_ms: int = 0
-    silent: bool = False
+    talks: dict[str, int] = {}
     boot_status: str = ""
     boot_event_ms: int = 0
-    boot_offset: int = -1
-    boot_session_id: Text | None = None
+    boot_believed: bool = False
     seq: int = 0
     seq_epoch: int = 0
 
 
-class IngestClock(msgspec.Struct, array_like=True):
+class IngestClock(msgspec.Struct, array_like=True, frozen=True):
     """One ingest's clock as a partition saw it.
 
     Attributes:
-        mono_ms: the monotonic reading of its last tick. elapsed_ms: the capped differences, added up. seen_ms: the partition's clock then.
+        mono_ms: the monotonic reading of its last tick. elapsed_ms: the capped differences, added up.
+        ticked_ms: the partition's clock at its last tick. leader_ms: its own elapsed_ms when the leader last ticked.
     """
 
     mono_ms: int
     elapsed_ms: int
-    seen_ms: int
+    ticked_ms: int
+    leader_ms: int
 
 
 class PartitionRow(msgspec.Struct, array_like=True):
@@ -170,15 +180,17 @@ class PartitionRow(msgspec.Struct, array_like=True):
         next_offset: the first journal record that is not in the table yet.
         clock_ms: the partition's clock: the leader's capped tick differences, added up.
         wall_ms: the leader's wall clock at its last tick: the log's time.
+        period_ms: how far apart ticks are.
         leader: the ingest whose ticks drive `clock_ms`.
         ingests: each ingest's own clock.
-        policies: the versions in force so far with the offsets at which they took effect; the last ones only.
+        policies: (version, offset at which it took effect), the last ones only; the last one is in force.
     """
 
     partition: int
     next_offset: int = 0
     clock_ms: int = 0
     wall_ms: int = 0
+    period_ms: int = 1000
     leader: str = ""
     ingests: dict[str, IngestClock] = {}
     policies: list[tuple[int, int]] = []

@@ -1,0 +1,90 @@
+"""Time as the journal tells it: a partition's clock and the talking clock of each NAS. Pure functions from row to row.
+
+Durations are sums of tick-to-tick differences of one ingest's monotonic clock, each capped, so that an hour's jump, an outage of
+anything or a backlog ages nobody; clocks of two machines are never subtracted. A NAS's clock advances only up to the last packet heard from it: its
+sessions wait while it is silent (behaviour 3.5).
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from schemas.journal import Tick
+from schemas.session import IngestClock, NasRow, PartitionRow
+
+CAP_TICKS = 5
+"""A difference between two ticks counts for at most so many tick periods."""
+TAKEOVER_TICKS = 10
+"""An ingest that missed so many ticks is followed no longer."""
+INGESTS_MAX = 256
+
+
+def advanced(row: PartitionRow, tick: Tick) -> tuple[PartitionRow, list[str]]:
+    """The partition's row after a tick, and the ingests that fell silent with it (forgotten: whoever followed one changes over)."""
+    before = row.ingests.get(tick.ingest)
+    delta = 0 if before is None else max(0, min(tick.mono_ms - before.mono_ms, CAP_TICKS * tick.period_ms))
+    elapsed = delta if before is None else before.elapsed_ms + delta
+    takeover_ms = TAKEOVER_TICKS * tick.period_ms
+    leader = row.leader
+    if leader not in row.ingests or (before is not None and elapsed - before.leader_ms > takeover_ms):
+        leader = tick.ingest
+    leads = leader == tick.ingest
+    clock_ms = row.clock_ms + delta if leads else row.clock_ms
+    ingests = dict(row.ingests)
+    ingests[tick.ingest] = IngestClock(tick.mono_ms, elapsed, clock_ms, elapsed if before is None or leads else before.leader_ms)
+    if leads:
+        ingests = {name: i if i.leader_ms == i.elapsed_ms else replace(i, leader_ms=i.elapsed_ms) for name, i in ingests.items()}
+    gone = [name for name, i in ingests.items() if clock_ms - i.ticked_ms > takeover_ms]
+    if len(ingests) - len(gone) > INGESTS_MAX:
+        gone += sorted((n for n in ingests if n not in gone and n != leader), key=lambda n: ingests[n].ticked_ms)[:1]
+    for name in gone:
+        del ingests[name]
+    wall_ms = tick.wall_ms if leads else row.wall_ms
+    return replace(row, clock_ms=clock_ms, wall_ms=wall_ms, period_ms=tick.period_ms, leader=leader, ingests=ingests), gone
+
+
+def began(nas: NasRow, ingest: str, elapsed_ms: int) -> NasRow:
+    """The NAS began to talk through an ingest (or that ingest's full list says so)."""
+    if ingest in nas.talks:
+        return nas
+    return replace(nas, follows=nas.follows or ingest, talks={**nas.talks, ingest: elapsed_ms})
+
+
+def heard(nas: NasRow, ingest: str, elapsed_ms: int, silent_ms: int) -> NasRow:
+    """The NAS was heard `silent_ms` before that ingest's elapsed time: its clock advances to there if it follows this ingest."""
+    if ingest not in nas.talks:
+        return began(nas, ingest, elapsed_ms)
+    counted_ms, until_ms = nas.talks[ingest], elapsed_ms - silent_ms
+    if until_ms <= counted_ms:
+        return nas
+    clock_ms = nas.clock_ms + until_ms - counted_ms if nas.follows == ingest else nas.clock_ms
+    return replace(nas, clock_ms=clock_ms, talks={**nas.talks, ingest: until_ms})
+
+
+def ceased(nas: NasRow, ingest: str, elapsed_ms: int, silent_ms: int) -> NasRow:
+    """The NAS ceased to talk through an ingest; it is measured by another one if that hears it."""
+    if ingest not in nas.talks:
+        return nas
+    return forgotten(heard(nas, ingest, elapsed_ms, silent_ms), ingest)
+
+
+def forgotten(nas: NasRow, ingest: str) -> NasRow:
+    """The ingest is gone, or hears the NAS no longer; what it had counted stays counted."""
+    if ingest not in nas.talks and nas.follows != ingest:
+        return nas
+    talks = {name: counted for name, counted in nas.talks.items() if name != ingest}
+    follows = nas.follows if nas.follows != ingest else min(talks, default="")
+    return replace(nas, follows=follows, talks=talks)
+
+
+def heard_now_ms(nas: NasRow | None, row: PartitionRow) -> int:
+    """Where a NAS's talking clock will stand at most when the packet that lies between two ticks is counted.
+
+    A session heard now is dated to this, never to the clock's last reading: an estimate too late finds the dead a tick later, one too early
+    kicks the living.
+    """
+    if nas is None:
+        return 2 * row.period_ms
+    ingest = row.ingests.get(nas.follows)
+    uncounted_ms = ingest.elapsed_ms - nas.talks.get(nas.follows, ingest.elapsed_ms) if ingest is not None else 0
+    return nas.clock_ms + uncounted_ms + 2 * row.period_ms

@@ -1,0 +1,133 @@
+"""A record's facts into a session's row: the same records in any order and any number lead to the same row (behaviour 2.2).
+
+Attributes come from the newest record that has them, counters are the largest seen, the start is the Start's word or else the earliest that
+an Interim or Stop implies. Nothing here decides whether the session runs: `streams.transitions` does.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+
+from schemas.accounting import AccountingRecord
+from schemas.codec import Octets, Text
+from schemas.session import SessionRow
+from streams.mac import normal_mac
+from streams.sameness import start_by
+from streams.usage import larger, octets_after
+
+_COPIED = (
+    "user_name",
+    "calling_station_id",
+    "source",
+    "framed_ip_address",
+    "acct_multi_session_id",
+    "audit_session_id",
+    "nas_ip_address",
+    "nas_ipv6_address",
+    "nas_identifier",
+    "nas_port",
+    "nas_port_id",
+    "nas_port_type",
+    "called_station_id",
+    "class_",
+    "chargeable_user_identity",
+    "framed_ipv6_prefix",
+    "framed_interface_id",
+    "interim_interval_s",
+)
+_ATTRIBUTES = attrgetter(*_COPIED)
+_USAGE = attrgetter("session_time_s", "input_octets", "output_octets", "input_packets", "output_packets")
+
+
+def device_of(calling_station_id: Text | None) -> str | None:
+    """The MAC address in one notation, or None where the Calling-Station-Id is none."""
+    return normal_mac(calling_station_id) if isinstance(calling_station_id, str) else None
+
+
+def is_newer(row: SessionRow, record: AccountingRecord) -> bool:
+    """Whether the record says something later than the row knows, by the NAS's own clocks."""
+    if record.event_ms != row.event_ms:
+        return record.event_ms > row.event_ms
+    return (record.session_time_s or 0) > (row.session_time_s or 0)
+
+
+def new_row(record: AccountingRecord, session_id: Text, offset: int) -> SessionRow:
+    """A row for a session first heard of in this record; usage and attributes are not merged yet."""
+    implied_ms = 0 if record.status == "Start" else 1000 * (record.session_time_s or 0)
+    return SessionRow(
+        record.nas,
+        session_id,
+        record.identity,
+        "open",
+        source=record.source,
+        order_ms=record.received_ms - implied_ms,
+        opened_offset=offset,
+        opened_by=record.status,
+    )
+
+
+def merge(row: SessionRow, record: AccountingRecord, offset: int, *, newer: bool) -> bool:
+    """Put a record into the row.
+
+    Args:
+        row: the session's, changed in place.
+        record: what was said about it.
+        offset: the record's, in the journal.
+        newer: whether it says something later than the row knows (`is_newer`; True for a new row).
+
+    Returns:
+        Whether anything that a subscriber sees is different: usage, or an attribute.
+    """
+    changed = _merge_usage(row, record, newer=newer)
+    if _merge_attributes(row, record, newer=newer):
+        changed = True
+    if not row.start_seen or record.status == "Start":
+        _merge_start(row, record)
+    row.event_ms = max(row.event_ms, record.event_ms)
+    row.last_seen_ms = max(row.last_seen_ms, record.received_ms)
+    row.last_offset = offset
+    return changed
+
+
+def _merge_usage(row: SessionRow, record: AccountingRecord, *, newer: bool) -> bool:
+    before, said = _USAGE(row), _USAGE(record)
+    if before == said:
+        return False
+    row.session_time_s = larger(row.session_time_s, record.session_time_s)
+    row.input_octets = octets_after(row.input_octets, record.input_octets, gigawords=record.gigawords, newer=newer)
+    row.output_octets = octets_after(row.output_octets, record.output_octets, gigawords=record.gigawords, newer=newer)
+    if record.input_packets is not None or record.output_packets is not None:
+        row.input_packets = larger(row.input_packets, record.input_packets)
+        row.output_packets = larger(row.output_packets, record.output_packets)
+    return bool(before != _USAGE(row))
+
+
+def _merge_attributes(row: SessionRow, record: AccountingRecord, *, newer: bool) -> bool:
+    said_all = _ATTRIBUTES(record)
+    known_all = _ATTRIBUTES(row)
+    if said_all == known_all:
+        return False  # nearly every Interim repeats what its Start said
+    changed = False
+    for name, said, known in zip(_COPIED, said_all, known_all, strict=True):
+        if said is not None and said != known and (newer or known is None):
+            setattr(row, name, said)
+            changed = True
+    if changed:
+        row.device = device_of(row.calling_station_id)
+    return changed
+
+
+def _merge_start(row: SessionRow, record: AccountingRecord) -> None:
+    start_ms = start_by(record)
+    if record.status == "Start":
+        row.started_ms = min(start_ms or 0, row.started_ms or 0) if row.start_seen else start_ms
+        row.start_seen = True
+        row.start_believed = record.event_source == "event-timestamp"
+    elif not row.start_seen:
+        implied_ms = record.event_ms if start_ms is None else start_ms
+        row.started_ms = implied_ms if row.started_ms is None else min(row.started_ms, implied_ms)
+
+
+def text_key(value: Text) -> str:
+    """A text as part of a key: octets that are not UTF-8 as `base64:...`."""
+    return f"base64:{value.base64}" if isinstance(value, Octets) else value

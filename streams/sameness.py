@@ -1,0 +1,39 @@
+"""Whether a record is about the session in the row, or about another one under the same Acct-Session-Id (RFC 2866 section 5.5: ids repeat).
+
+NAS clocks lie and retransmissions come late, so a later start needs a tolerance, and a record must also be newer than all that is known of
+the old session before it may begin a new one. Whoever is in doubt takes it for the same: a session merged wrongly is corrected by its next
+record, a session split wrongly is counted twice.
+"""
+
+from __future__ import annotations
+
+from schemas.accounting import AccountingRecord
+from schemas.session import SessionRow
+from streams.transitions import Sameness
+
+BELIEVED_TOLERANCE_MS = 5_000
+"""Two starts by Event-Timestamp (whole seconds, one clock) further apart are two sessions."""
+TOLERANCE_MS = 60_000
+"""Where a start is computed from arrival times: a Start may have been retransmitted for so long without saying so."""
+
+
+def start_by(record: AccountingRecord) -> int | None:
+    """When the record says its session began, milliseconds since the epoch; None if it does not say."""
+    if record.status == "Start":
+        return record.event_ms - 1000 * (record.session_time_s or 0)
+    return None if record.session_time_s is None else record.event_ms - 1000 * record.session_time_s
+
+
+def sameness(row: SessionRow, record: AccountingRecord) -> Sameness:
+    """Whether the record is about the row's session, a later one, or an earlier one."""
+    start_ms = start_by(record)
+    if start_ms is None or row.started_ms is None:
+        return "same"
+    if record.status != "Start":
+        # An Interim's or Stop's start is computed: it must lie after the whole life of the old session as we know it.
+        return "later" if start_ms > row.event_ms + TOLERANCE_MS else "same"
+    both_believed = record.event_source == "event-timestamp" and row.start_seen and row.start_believed
+    tolerance_ms = BELIEVED_TOLERANCE_MS if both_believed else TOLERANCE_MS
+    if start_ms > row.started_ms + tolerance_ms and record.event_ms > row.event_ms:
+        return "later"
+    return "earlier" if row.start_seen and start_ms < row.started_ms - tolerance_ms else "same"

@@ -1,0 +1,763 @@
+"""The session agent's step: one partition's journal in, events, commands and rows out. It owns a session's fate alone.
+
+The law: it reads nothing but the journal. The same records in the same order give the same outputs with the same ids and the same rows,
+on any worker, after any crash. Applying is atomic per record: what it cannot take goes to `accounting.rejected` with its bytes, and the
+table is as if the record had never been there.
+
+What happens to a session is said elsewhere: `transitions` (what a record does), `sameness`, `merge`, `limits`, `liveness`, `clock`. Here they
+are put together, and turned into what others read.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
+
+import msgspec
+from msgspec.structs import replace
+
+from schemas.accounting import NAS_STATUSES, SESSION_STATUSES, AccountingRecord
+from schemas.codec import Text, decoder, encode
+from schemas.disconnect import COMMAND_KIND, NOTICE_KIND, DisconnectCommand, DisconnectResult, Reason, SessionNotice
+from schemas.event import EventType, RecordRef, SaidBy, SessionEvent
+from schemas.journal import KINDS, OperatorCommand, PolicyVersion, Rejected, Tick
+from schemas.policy import Liveness, Policy
+from schemas.session import (
+    DISCONNECT_FIELDS,
+    IDENTITY_ROW,
+    NAS_ROW,
+    PARTITION_ROW,
+    SESSION_ROW,
+    Hold,
+    KickState,
+    NasRow,
+    PartitionRow,
+    SessionRow,
+)
+from schemas.topics import COMMANDS, EVENTS, REJECTED, partition_key, policy_row_key, session_key
+from streams import clock, limits, liveness, merge, sameness, transitions
+from streams.ids import decision_id
+from streams.partitioner import partition_of
+from streams.table import Change, Table
+
+LATE_BOOT_TOLERANCE_MS = 5_000
+DISCONNECT_ATTEMPTS_MAX = 3
+"""So often is a command that came too late decided anew."""
+ALIVE_AFTER_MS = 5_000
+"""An Interim so long after the NAS's Disconnect-ACK shows that the session lives; one sent just before it ends shows nothing."""
+DEATHS_PER_TICK_MAX = 5_000
+PURGED_PER_TICK_MAX = 5_000
+HOLDS_MAX = 32
+POLICIES_MAX = 16
+BECAUSE_MAX = 20
+RECORD_BYTES_MAX = 512 * 1024
+
+NO_POLICY = PolicyVersion(version=0, time_ms=0, policy=Policy())
+
+
+class Output(NamedTuple):
+    """A record to be sent.
+
+    Attributes:
+        topic: pinned name, without the installation's prefix.
+        kind: header `kind`; empty for none.
+    """
+
+    topic: str
+    partition: int
+    key: bytes
+    value: bytes
+    kind: str = ""
+
+
+class RecordRefused(Exception):  # noqa: N818 - it is an outcome with a name, not a failure of ours
+    """A journal record that cannot be taken; `reason` is counted."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class SessionCore:
+    """One partition's state and the step over its journal.
+
+    Attributes:
+        open_sessions: how many are open. touched: rows changed since the last checkpoint.
+        next_offset: the first journal record not applied yet.
+        event_types, rejected_reasons: counted since somebody last cleared them, for the metrics.
+    """
+
+    def __init__(self, partition: int, partitions: int, journal_topic: str) -> None:
+        self.partition = partition
+        self.partitions = partitions
+        self.journal_topic = journal_topic
+        self.row = PartitionRow(partition)
+        self.policy = NO_POLICY
+        self.table = Table(self._deadline)
+        self.event_types: dict[str, int] = {}
+        self.rejected_reasons: dict[str, int] = {}
+        self._rules: dict[str, Liveness | None] = {}
+        self._heard: dict[str, int] = {}
+        self._applied = False
+        self._handlers: dict[str, Callable[[_Step, bytes], None]] = {
+            "accounting": _Step.accounting,
+            "policy": _Step.policy,
+            "result": _Step.result,
+            "operator": _Step.operator,
+        }
+
+    # -- restore ------------------------------------------------------------------------------------------------------------------
+
+    def restore(self, key: bytes, value: bytes | None) -> None:
+        """Take a row of `session.table` as it was written; later rows of a key replace earlier ones, None is a tombstone.
+
+        Raises:
+            msgspec.ValidationError: the row is not what this version writes.
+        """
+        name = key.decode()
+        kind = name[:2]
+        if kind in ("s:", "i:"):
+            row_kind = SESSION_ROW if kind == "s:" else IDENTITY_ROW
+            if value is None:
+                self.table.rows.pop(name, None)
+            else:
+                self.table.rows[name] = row_kind.packed(row_kind.read(value))
+        elif kind == "n:" and value is not None:
+            nas = NAS_ROW.read(value)
+            self.table.nases[nas.nas] = nas
+        elif name == partition_key(self.partition) and value is not None:
+            self.row = PARTITION_ROW.read(value)
+        elif name == policy_row_key(self.partition) and value is not None:
+            self.policy = _POLICY(value)
+
+    def restored(self) -> None:
+        """All rows are back: build the indexes."""
+        self._rules.clear()
+        self.table.index_all()
+
+    @property
+    def next_offset(self) -> int:
+        """The first journal record that is not in the table."""
+        return self.row.next_offset
+
+    @property
+    def touched(self) -> int:
+        """Rows to be written at the next checkpoint."""
+        return len(self.table.touched)
+
+    @property
+    def open_sessions(self) -> int:
+        """Open sessions in this partition."""
+        return sum(map(len, self.table.open_on.values()))
+
+    def checkpoint(self) -> list[tuple[bytes, bytes | None]]:
+        """The rows touched since the last call, JSON by name, None for a tombstone; the partition's own row with its offset is the last."""
+        if not self._applied:
+            return []
+        rows = [(key.encode(), self._named(key)) for key in self.table.touched]
+        self.table.touched = {}
+        self._applied = False
+        rows.append((partition_key(self.partition).encode(), PARTITION_ROW.named(self.row)))
+        return rows
+
+    def _named(self, key: str) -> bytes | None:
+        if key.startswith("n:"):
+            return NAS_ROW.named(self.table.nases[key[2:]])
+        if key == policy_row_key(self.partition):
+            return encode(self.policy)
+        packed = self.table.rows.get(key)
+        if packed is None:
+            return None
+        return SESSION_ROW.named(SESSION_ROW.unpacked(packed)) if key[0] == "s" else IDENTITY_ROW.named(IDENTITY_ROW.unpacked(packed))
+
+    # -- the step -----------------------------------------------------------------------------------------------------------------
+
+    def apply(self, offset: int, kind: str, key: bytes | None, value: bytes | None, out: list[Output]) -> None:
+        """Apply one journal record; what follows from it is appended to `out`. Atomic, and never raises for what the record holds."""
+        try:
+            if kind == "tick":
+                self._tick(offset, value or b"", out)
+            else:
+                step = _Step(self, offset)
+                self._handler(kind, value)(step, value or b"")
+                step.commit(out)
+        except RecordRefused as refused:
+            self._reject(offset, kind, key, value, out, reason=refused.reason, detail=str(refused))
+        except msgspec.ValidationError as wrong:
+            self._reject(offset, kind, key, value, out, reason="lacks-fields", detail=str(wrong))
+        except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
+            self._reject(offset, kind, key, value, out, reason="not-json", detail=str(wrong))
+        except Exception as poison:  # noqa: BLE001 - one record must not stop a partition; its bytes and the reason are kept
+            self._reject(offset, kind, key, value, out, reason="poison", detail=f"{type(poison).__name__}: {poison}")
+        self.row.next_offset = offset + 1
+        self._applied = True
+
+    def _handler(self, kind: str, value: bytes | None) -> Callable[[_Step, bytes], None]:
+        handler = self._handlers.get(kind)
+        if handler is None:
+            raise RecordRefused("unknown-kind", f"kind {kind!r} is none of {', '.join(KINDS)}, or this version does not handle it")
+        if value is None or len(value) > RECORD_BYTES_MAX:
+            raise RecordRefused("no-value" if value is None else "too-large", f"a record has 1 to {RECORD_BYTES_MAX} octets")
+        return handler
+
+    def _reject(
+        self,
+        offset: int,
+        kind: str,
+        key: bytes | None,
+        value: bytes | None,
+        out: list[Output],
+        *,
+        reason: str,
+        detail: str,
+    ) -> None:
+        self.rejected_reasons[reason] = self.rejected_reasons.get(reason, 0) + 1
+        rejected = Rejected(
+            reason=reason,
+            detail=detail,
+            time_ms=self.row.wall_ms,
+            topic=self.journal_topic,
+            partition=self.partition,
+            offset=offset,
+            kind=kind,
+            key=(key or b"").decode("utf-8", "backslashreplace"),
+            bytes=base64.b64encode(value or b"").decode(),
+        )
+        out.append(Output(REJECTED.name, self.partition, key or b"", encode(rejected)))
+
+    def _tick(self, offset: int, value: bytes, out: list[Output]) -> None:
+        """Time goes on; each death is a change of its own, so that one bad row does not stop the clock."""
+        tick = _TICK(value)
+        self.row, gone = clock.advanced(self.row, tick)
+        self._heard.clear()
+        moved = self._talk(tick, gone)
+        nth = 0
+        for nas in moved:
+            known = self.table.nases[nas]
+            for key in self.table.due(nas, known.clock_ms, DEATHS_PER_TICK_MAX):
+                nth = self._atomically(offset, nth, out, lambda step, key=key, at=known.clock_ms: step.deadline(key, at))  # type: ignore[misc]
+        grace_ms = self.policy.policy.grace_s * 1000
+        for key in self.table.past_grace(self.row.clock_ms - grace_ms, PURGED_PER_TICK_MAX):
+            nth = self._atomically(offset, nth, out, lambda step, key=key: step.purge(key))  # type: ignore[misc]
+
+    def _atomically(self, offset: int, nth: int, out: list[Output], do: Callable[[_Step], None]) -> int:
+        step = _Step(self, offset, nth)
+        try:
+            do(step)
+        except Exception as poison:  # noqa: BLE001 - as above
+            self._reject(offset, "tick", None, None, out, reason="poison", detail=f"{type(poison).__name__}: {poison}")
+            return nth
+        step.commit(out)
+        return step.nth
+
+    def _talk(self, tick: Tick, gone: list[str]) -> list[str]:
+        """Move the NASes' talking clocks; names of those whose clock may have advanced, in the tick's order."""
+        table, elapsed_ms = self.table, self.row.ingests[tick.ingest].elapsed_ms
+        moved: dict[str, None] = {}
+
+        def known(name: str) -> NasRow:
+            return table.nases.get(name) or NasRow(name)
+
+        def put(row: NasRow) -> None:
+            if row is not table.nases.get(row.nas):
+                table.nases[row.nas] = row
+                table.touched[f"n:{row.nas}"] = None
+                moved[row.nas] = None
+
+        for ingest in gone:
+            for row in list(table.nases.values()):
+                put(clock.forgotten(row, ingest))
+        for name, silent_ms in tick.ceased:
+            put(clock.ceased(known(name), tick.ingest, elapsed_ms, silent_ms))
+        if tick.full:
+            talking = {name for name, _ in tick.began} | {name for name, _ in tick.heard}
+            for row in list(table.nases.values()):
+                if tick.ingest in row.talks and row.nas not in talking:
+                    put(clock.forgotten(row, tick.ingest))
+        for name, _ in tick.began:
+            put(clock.began(known(name), tick.ingest, elapsed_ms))
+        for name, silent_ms in tick.heard:
+            put(clock.heard(known(name), tick.ingest, elapsed_ms, silent_ms))
+        return list(moved)
+
+    def _deadline(self, row: SessionRow) -> int | None:
+        nas = row.nas
+        if nas not in self._rules:
+            self._rules[nas] = liveness.rule_for(self.policy.policy, nas)
+        return liveness.deadline_ms(self._rules[nas], row)
+
+    def heard_ms(self, nas: str, change: Change) -> int:
+        """Where a session heard of now stands on its NAS's talking clock: the same for all of them between two ticks."""
+        heard_ms = self._heard.get(nas)
+        if heard_ms is None:
+            heard_ms = self._heard[nas] = clock.heard_now_ms(change.nas(nas), self.row)
+        return heard_ms
+
+    def policy_changed(self, version: PolicyVersion, offset: int) -> None:
+        """A newer version holds from this offset on."""
+        rearm = version.policy.liveness != self.policy.policy.liveness
+        self.policy = version
+        self.row = replace(self.row, policies=[*self.row.policies, (version.version, offset)][-POLICIES_MAX:])
+        self.table.touched[policy_row_key(self.partition)] = None
+        self._rules.clear()
+        if rearm:
+            self.table.index_all()
+
+
+_ACCOUNTING = decoder(AccountingRecord).decode
+_TICK = decoder(Tick).decode
+_POLICY = decoder(PolicyVersion).decode
+_RESULT = decoder(DisconnectResult).decode
+_OPERATOR = decoder(OperatorCommand).decode
+_FIELD_OF = {name: "class_" if name == "class" else name for name in DISCONNECT_FIELDS}
+
+_OUTCOMES: dict[str, tuple[KickState, EventType]] = {
+    "acknowledged": ("acknowledged", "disconnect.acknowledged"),
+    "confirmed": ("confirmed", "disconnect.confirmed"),
+    "gone": ("confirmed", "disconnect.confirmed"),
+    "refused": ("refused", "disconnect.refused"),
+    "unknown-nas": ("refused", "disconnect.refused"),
+    "no-secret": ("refused", "disconnect.refused"),
+    "unsupported": ("refused", "disconnect.refused"),
+    "expired": ("refused", "disconnect.refused"),
+    "superseded": ("refused", "disconnect.refused"),
+    "unanswered": ("unanswered", "disconnect.unanswered"),
+    "unconfirmed": ("unconfirmed", "disconnect.unconfirmed"),
+}
+
+
+class _Step:
+    """One record on its way through: a change to the table and the outputs that go with it, committed together."""
+
+    __slots__ = ("change", "core", "event_types", "new_policy", "nth", "offset", "out", "time_ms")
+
+    def __init__(self, core: SessionCore, offset: int, nth: int = 0) -> None:
+        self.core = core
+        self.offset = offset
+        self.nth = nth
+        self.time_ms = core.row.wall_ms
+        self.change = Change(core.table)
+        self.out: list[Output] = []
+        self.event_types: list[str] = []
+        self.new_policy: PolicyVersion | None = None
+
+    def commit(self, out: list[Output]) -> None:
+        self.core.table.commit(self.change)
+        if self.new_policy is not None:
+            self.core.policy_changed(self.new_policy, self.offset)
+        seen = self.core.event_types
+        for event_type in self.event_types:
+            seen[event_type] = seen.get(event_type, 0) + 1
+        out += self.out
+
+    # -- the kinds of record ------------------------------------------------------------------------------------------------------
+
+    def accounting(self, value: bytes) -> None:
+        record = _ACCOUNTING(value)
+        self.time_ms = record.received_ms
+        if record.status in SESSION_STATUSES:
+            if record.acct_session_id is None or not record.identity:
+                raise RecordRefused("lacks-fields", f"a {record.status} needs acct_session_id and identity")
+            self._session(record, record.acct_session_id)
+        elif record.status in NAS_STATUSES:
+            self._boot(record)
+
+    def policy(self, value: bytes) -> None:
+        version = _POLICY(value)
+        if version.version > self.core.policy.version:
+            self.new_policy = version
+
+    def result(self, value: bytes) -> None:
+        result = _RESULT(value)
+        self.time_ms = result.time_ms
+        row = self.change.session(session_key(result.nas, merge.text_key(result.acct_session_id)))
+        if row is None or row.kick_id != result.command_id:
+            return  # its session is out of the table, or has another command by now
+        if row.kick_state not in limits.IN_FLIGHT or (row.kick_state == result.outcome == "acknowledged"):
+            return  # a repeat
+        if result.outcome == "expired" and self._decided_anew(row):
+            return
+        row.kick_state, event_type = _OUTCOMES[result.outcome]
+        if result.outcome == "acknowledged":
+            row.kick_clock_ms = self.core.row.clock_ms
+        if result.outcome == "gone" and row.state == "open":
+            self._end(row, "kicked", cause=result.error_cause_name, ended_ms=row.event_ms)
+        self._event(
+            event_type, row, command_id=result.command_id, cause=result.error_cause_name or result.outcome, text=result.detail or None
+        )
+
+    def operator(self, value: bytes) -> None:
+        order = _OPERATOR(value)
+        self.time_ms = order.time_ms
+        row = self.change.session(session_key(order.nas, merge.text_key(order.acct_session_id)))
+        if row is not None and row.operator_id == order.id:
+            return  # the same order again
+        refusal = None
+        if row is None or row.state != "open":
+            refusal = "no open session"
+        elif self.core.row.wall_ms > order.expires_ms:
+            refusal = "expired"
+        if refusal is not None or row is None:
+            row = row or SessionRow(order.nas, order.acct_session_id, order.identity, "ended")
+            self._event("disconnect.refused", row, cause=refusal, text=f"order {order.id} by {order.who or 'unknown'}: {refusal}")
+            return
+        row.operator_id = order.id
+        self._kick(row, order.reason, who=order.who, text=order.text)
+
+    # -- a session's record -------------------------------------------------------------------------------------------------------
+
+    def _session(self, record: AccountingRecord, session_id: Text) -> None:
+        key = session_key(record.nas, merge.text_key(session_id))
+        row = self.change.session(key)
+        same = "same" if row is None else sameness.sameness(row, record)
+        status = cast("transitions.Input", record.status)
+        action = transitions.action_for(row, status, same)
+        if action == "replace" and row is not None:
+            if row.state == "open":
+                self._event("session.superseded", row)
+                self._end(row, "superseded", cause=None, ended_ms=row.event_ms)
+            action, row = transitions.TRANSITIONS["absent", status], None
+        if action == "ignore":
+            return
+        if row is None:
+            self._open(key, merge.new_row(record, session_id, self.offset), record)
+            return
+        if row.identity != record.identity:
+            self._rename(row, record.identity)
+        self._known(row, record, action)
+
+    def _known(self, row: SessionRow, record: AccountingRecord, action: transitions.Action) -> None:
+        newer = merge.is_newer(row, record)
+        heard_ms = self.core.heard_ms(row.nas, self.change)
+        if action == "update" and newer and record.interim_interval_s is None:
+            row.observed_s = liveness.observed_interval_s(row, heard_ms, record.session_time_s)
+        changed = merge.merge(row, record, self.offset, newer=newer)
+        if row.state == "open" and heard_ms > row.heard_ms:
+            row.heard_ms = heard_ms
+        if action == "update":
+            row.interims += 1
+            if changed or newer:
+                self._event("session.updated", row)
+            if row.unproven:
+                self._prove(row, record)
+            if row.kick_state == "acknowledged":
+                self._alive(row)
+        elif action == "end":
+            self._end(row, "nas-stop", cause=_cause(record), ended_ms=record.event_ms)
+        elif action == "correct":
+            self._correct(row, record, changed=changed)
+        elif action == "reopen-if-newer" and newer:
+            self._reopen(row, record, heard_ms)
+
+    def _open(self, key: str, row: SessionRow, record: AccountingRecord) -> None:
+        merge.merge(row, record, self.offset, newer=True)
+        row.heard_ms = self.core.heard_ms(row.nas, self.change)
+        self.change.put(key, row)
+        if record.status == "Stop":
+            self._end(row, "nas-stop", cause=_cause(record), ended_ms=record.event_ms)
+            return
+        if self._began_before_boot(row, record, self.change.nas(row.nas)):
+            self._end(row, "nas-reboot", cause="NAS-Reboot", ended_ms=row.event_ms)
+            return
+        row.counts = self._is_fresh(record)
+        row.unproven = record.status != "Start" or not row.counts
+        row.interims = int(record.status != "Start")
+        if row.unproven:
+            self._event("session.started", row, cause=f"first heard of by {record.status}" if record.status != "Start" else None)
+            return
+        verdict = self._verdict(row)
+        self._event("session.started", row, passed=verdict.passed)
+        self._breach(row, verdict.breach)
+
+    def _prove(self, row: SessionRow, record: AccountingRecord) -> None:
+        """A session first heard of late, or by an Interim, takes part from its first fresh record and can breach from the second."""
+        if not self._is_fresh(record):
+            return
+        if not row.counts:
+            row.counts = True
+        elif row.interims > 1:
+            row.unproven = False
+            self._breach(row, self._verdict(row).breach)
+
+    def _alive(self, row: SessionRow) -> None:
+        """An Interim after the NAS's ACK: the kicker must know, unless it was on its way already (behaviour 5.4)."""
+        if self.core.row.clock_ms - row.kick_clock_ms > ALIVE_AFTER_MS:
+            self._notice(row, alive=True)
+
+    def _correct(self, row: SessionRow, record: AccountingRecord, *, changed: bool) -> None:
+        """A Stop for a session that is closed already: the NAS's word replaces our conclusion, the usage is merged."""
+        if row.said_by != "nas-stop":
+            row.said_by, row.cause, row.ended_ms = "nas-stop", _cause(record), record.event_ms
+            changed = True
+            self._notice_if_kicked(row)
+        if changed:
+            self._event("session.updated", row)
+
+    def _reopen(self, row: SessionRow, record: AccountingRecord, heard_ms: int) -> None:
+        row.state, row.said_by, row.cause, row.ended_ms, row.closed_ms = "open", None, None, None, None
+        row.heard_ms = heard_ms
+        row.interims += 1
+        row.counts, row.unproven = self._is_fresh(record), True
+        self._event("session.reopened", row)
+        if row.kick_state == "acknowledged":
+            self._alive(row)
+
+    def _rename(self, row: SessionRow, identity: str) -> None:
+        """A session whose name changes under way is one session (behaviour 2.10)."""
+        self._event("session.moved", row, text=f"now known as {identity}")
+        self._forget_identity(row.identity)
+        row.identity = identity
+
+    def _is_fresh(self, record: AccountingRecord) -> bool:
+        return record.received_ms - record.event_ms <= self.core.policy.policy.late_after_s * 1000
+
+    # -- ends ---------------------------------------------------------------------------------------------------------------------
+
+    def _end(self, row: SessionRow, said_by: SaidBy, *, cause: str | None, ended_ms: int) -> None:
+        row.state, row.said_by, row.cause, row.ended_ms = "ended", said_by, cause, ended_ms
+        row.closed_ms = self.core.row.clock_ms
+        self._event("session.ended", row)
+        self._notice_if_kicked(row)
+
+    def deadline(self, key: str, clock_ms: int) -> None:
+        """A session's deadline came up: it is dead, or it was heard since and gets a new one."""
+        row = self.change.session(key)
+        if row is None or row.state != "open":
+            return
+        deadline_ms = self.core.table.deadline(row)
+        if deadline_ms is None or deadline_ms > clock_ms:
+            self.core.table.arm(key)
+            return
+        text = f"silent for {(clock_ms - row.heard_ms) // 1000} s while {row.nas} was talking"
+        self._event("session.stale", row, text=text)
+        self._end(row, "stale", cause=None, ended_ms=row.event_ms)
+        self._kick(row, "stale", text=text)
+
+    def purge(self, key: str) -> None:
+        """A closed session's grace is over; an identity with no session and no hold left goes with its last one."""
+        row = self.change.session(key)
+        grace_ms = self.core.policy.policy.grace_s * 1000
+        if row is None or row.state == "open" or (row.closed_ms or 0) > self.core.row.clock_ms - grace_ms:
+            return
+        self.change.put(key, None)
+        self._forget_identity(row.identity)
+
+    def _forget_identity(self, identity: str) -> None:
+        if self.core.table.rows_of.get(identity, 0) > 1:
+            return
+        holds = self.change.identity(identity, self.offset).holds
+        if all(hold.until_ms <= self.core.row.clock_ms for hold in holds):
+            self.change.identities[identity] = None
+
+    def _boot(self, record: AccountingRecord) -> None:
+        """Accounting-On or -Off: the sessions that the journal saw before it have ended, unless both clocks say otherwise (2.4)."""
+        known = self.change.nas(record.nas) or NasRow(record.nas)
+        believed = record.event_source == "event-timestamp"
+        if known.boot_status == record.status and abs(known.boot_event_ms - record.event_ms) <= LATE_BOOT_TOLERANCE_MS:
+            return  # the same one again
+        if believed and known.boot_believed and record.event_ms < known.boot_event_ms:
+            return  # an older one, overtaken
+        rows = [row for row in map(self.change.session, self.core.table.open_on.get(record.nas, ())) if row is not None]
+        for row in sorted(rows, key=lambda row: row.opened_offset):
+            began_after = believed and row.start_believed and row.start_seen and (row.started_ms or 0) >= record.event_ms
+            if not began_after:
+                self._end(row, "nas-reboot", cause="NAS-Reboot", ended_ms=row.event_ms)
+        at_home = partition_of(record.nas, self.core.partitions) == self.core.partition
+        seq = known.seq + 1 if at_home else 0
+        self.change.nases[record.nas] = replace(
+            known,
+            boot_status=record.status,
+            boot_event_ms=record.event_ms,
+            boot_believed=believed,
+            seq=seq,
+            seq_epoch=known.seq_epoch or self.offset,
+        )
+        if at_home:
+            event_type: EventType = "nas.up" if record.status == "Accounting-On" else "nas.down"
+            self._send_event(
+                SessionEvent(
+                    id=self._id(record.nas),
+                    type=event_type,
+                    seq=seq,
+                    seq_epoch=known.seq_epoch or self.offset,
+                    time_ms=self.time_ms,
+                    nas=record.nas,
+                    because=[self._ref(self.offset)],
+                ),
+                record.nas,
+            )
+
+    def _began_before_boot(self, row: SessionRow, record: AccountingRecord, nas: NasRow | None) -> bool:
+        """A late record of a session that a reboot has ended since: it must not open it again."""
+        if nas is None or not nas.boot_believed or record.event_source != "event-timestamp":
+            return False
+        return record.event_ms < nas.boot_event_ms and (row.started_ms or 0) < nas.boot_event_ms
+
+    # -- limits and disconnects ---------------------------------------------------------------------------------------------------
+
+    def _verdict(self, row: SessionRow) -> limits.Verdict:
+        policy = self.core.policy.policy
+        if not policy.limits:
+            return limits.Verdict(None, [])
+        others = [other for other in self.change.open_of(row.identity) if other is not row and limits.counts(other)]
+        holds = self.change.identity(row.identity, self.offset).holds
+        return limits.decide(policy.limits, row, others, holds, self.core.row.clock_ms)
+
+    def _breach(self, row: SessionRow, breach: limits.Breach | None) -> None:
+        if breach is None:
+            return
+        limit = breach.limit
+        others = [o.opened_offset for o in self.change.open_of(row.identity) if o is not row and limits.counts(o)]
+        because = [self._ref(self.offset), *map(self._ref, others[:BECAUSE_MAX])]
+        self._event(
+            "limit.breached",
+            row,
+            because=because,
+            rule=limit.name,
+            scope=limit.applies_to,
+            current=breach.current,
+            max=limit.max_sessions,
+            policy_version=self.core.policy.version,
+            text=breach.text,
+        )
+        for victim in breach.victims:
+            self._kick(victim, "limit", rule=limit.name, because=because, text=breach.text)
+            if limit.hold_s and victim.device is not None:
+                self._hold(victim, limit.name, limit.hold_s)
+
+    def _hold(self, victim: SessionRow, rule: str, hold_s: int) -> None:
+        identity = self.change.identity(victim.identity, self.offset)
+        now_ms = self.core.row.clock_ms
+        live = [h for h in identity.holds if h.until_ms > now_ms and (h.device, h.rule) != (victim.device, rule)]
+        identity.holds = [*live, Hold(victim.device or "", rule, now_ms + hold_s * 1000)][-HOLDS_MAX:]
+
+    def _kick(
+        self,
+        row: SessionRow,
+        reason: Reason,
+        *,
+        rule: str | None = None,
+        because: list[RecordRef] | None = None,
+        who: str | None = None,
+        text: str | None = None,
+        attempt: int = 1,
+    ) -> None:
+        """Order a disconnect, unless one is under way for this session (behaviour 5.5)."""
+        if row.kick_state in limits.IN_FLIGHT:
+            return
+        policy = self.core.policy
+        confirm_within_s = policy.policy.confirm_within_s
+        because = because if because is not None else [self._ref(row.last_offset)]
+        command_id = self._id(row.identity)
+        row.kick_id, row.kick_state, row.kick_attempt, row.kick_reason, row.kick_rule = command_id, "requested", attempt, reason, rule
+        command = DisconnectCommand(
+            id=command_id,
+            attempt=attempt,
+            time_ms=self.time_ms,
+            expires_ms=self.time_ms + confirm_within_s * 1000,
+            confirm_within_s=confirm_within_s,
+            nas=row.nas,
+            identity=row.identity,
+            session={name: value for name, field in _FIELD_OF.items() if (value := getattr(row, field)) is not None},
+            reason=reason,
+            rule=rule,
+            policy_version=policy.version or None,
+            because=because,
+            who=who,
+            text=text,
+        )
+        self._event(
+            "disconnect.requested", row, command_id=command_id, because=because, rule=rule, policy_version=policy.version or None, text=text
+        )
+        self._to_kicker(row, COMMAND_KIND, command)
+
+    def _decided_anew(self, row: SessionRow) -> bool:
+        """The kicker came too late for the command; now that the journal is caught up with, is it still right? Then with a new attempt."""
+        if row.kick_attempt >= DISCONNECT_ATTEMPTS_MAX or row.kick_reason in (None, "operator", "self-service"):
+            return False
+        rule, reason = row.kick_rule, row.kick_reason
+        if reason == "limit":
+            limit = next((x for x in self.core.policy.policy.limits if x.name == rule and x.action == "disconnect"), None)
+            others = [o for o in self.change.open_of(row.identity) if o is not row and limits.counts(o)]
+            if row.state != "open" or limit is None or not limits.still_over(limit, row, others):
+                return False
+        elif row.state == "open":
+            return False  # it was stale, and has been heard since
+        row.kick_state = None
+        self._kick(row, reason, rule=rule, text="the command before came too late for the kicker", attempt=row.kick_attempt + 1)
+        return True
+
+    def _notice_if_kicked(self, row: SessionRow) -> None:
+        if row.kick_state in limits.IN_FLIGHT:
+            self._notice(row, alive=False)
+
+    def _notice(self, row: SessionRow, *, alive: bool) -> None:
+        notice = SessionNotice(
+            command_id=row.kick_id or "",
+            nas=row.nas,
+            identity=row.identity,
+            acct_session_id=row.acct_session_id,
+            alive=alive,
+            said_by=row.said_by,
+            time_ms=self.time_ms,
+        )
+        self._to_kicker(row, NOTICE_KIND, notice)
+
+    # -- what others read ---------------------------------------------------------------------------------------------------------
+
+    def _id(self, identity: str) -> str:
+        made = decision_id(self.core.partition, self.offset, self.nth, identity)
+        self.nth += 1
+        return made
+
+    def _ref(self, offset: int) -> RecordRef:
+        return RecordRef(self.core.journal_topic, self.core.partition, offset)
+
+    def _to_kicker(self, row: SessionRow, kind: str, value: msgspec.Struct) -> None:
+        self.out.append(Output(COMMANDS.name, partition_of(row.nas, self.core.partitions), row.nas.encode(), encode(value), kind))
+
+    def _event(
+        self,
+        event_type: EventType,
+        row: SessionRow,
+        *,
+        because: list[RecordRef] | None = None,
+        cause: str | None = None,
+        **more: Any,
+    ) -> None:
+        identity = self.change.identity(row.identity, self.offset)
+        identity.seq += 1
+        event = SessionEvent(
+            id=self._id(row.identity),
+            type=event_type,
+            seq=identity.seq,
+            seq_epoch=identity.seq_epoch,
+            time_ms=self.time_ms,
+            identity=row.identity,
+            user_name=row.user_name,
+            nas=row.nas,
+            acct_session_id=row.acct_session_id,
+            acct_multi_session_id=row.acct_multi_session_id,
+            calling_station_id=row.calling_station_id,
+            framed_ip_address=row.framed_ip_address,
+            started_ms=row.started_ms,
+            last_seen_ms=row.last_seen_ms,
+            ended_ms=row.ended_ms,
+            session_time_s=row.session_time_s,
+            input_octets=row.input_octets,
+            output_octets=row.output_octets,
+            cause=cause or row.cause,
+            said_by=row.said_by,
+            because=because or [self._ref(self.offset)],
+            **more,
+        )
+        self._send_event(event, row.identity)
+
+    def _send_event(self, event: SessionEvent, key: str) -> None:
+        self.event_types.append(event.type)
+        self.out.append(Output(EVENTS.name, self.core.partition, key.encode(), encode(event)))
+
+
+def _cause(record: AccountingRecord) -> str | None:
+    return None if record.terminate_cause is None else str(record.terminate_cause)

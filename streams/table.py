@@ -1,0 +1,211 @@
+"""The rows of one partition in memory, with their indexes, and a change to them that is applied whole or not at all.
+
+Rows rest as packed bytes (`schemas.session`). Whoever handles a record works on a `Change`: it reads rows through it and puts rows into
+it; `Table.commit` then stores them, updates the indexes and remembers them for the next checkpoint. A change that is dropped never was: so a raise
+in the middle of a record leaves nothing behind.
+
+Indexes, all derived from the rows: open sessions by identity and by NAS; how many sessions an identity has in the table; one deadline per
+session in a heap per NAS (re-armed when it fires, not at each record); closed sessions in the order of their end.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+
+from schemas.session import IDENTITY_ROW, SESSION_ROW, IdentityRow, NasRow, SessionRow
+from schemas.topics import identity_key, nas_key, session_key
+from streams.merge import text_key
+
+_pack = SESSION_ROW.packed
+_unpack_session = SESSION_ROW.unpacked
+_unpack_identity = IDENTITY_ROW.unpacked
+
+
+def key_of(row: SessionRow) -> str:
+    """The key of a session's row."""
+    return session_key(row.nas, text_key(row.acct_session_id))
+
+
+class Change:
+    """What one record does to the table, until it is committed or dropped."""
+
+    __slots__ = ("identities", "nases", "sessions", "table", "was")
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.sessions: dict[str, SessionRow | None] = {}
+        self.was: dict[str, tuple[str, bool, bool]] = {}  # identity, open, interval known: as the row lay in the table
+        self.identities: dict[str, IdentityRow | None] = {}
+        self.nases: dict[str, NasRow] = {}
+
+    def session(self, key: str) -> SessionRow | None:
+        """A session's row by its key, to be changed in place; None: there is none."""
+        if key in self.sessions:
+            return self.sessions[key]
+        packed = self.table.rows.get(key)
+        if packed is None:
+            return None
+        self.sessions[key] = row = _unpack_session(packed)
+        self.was[key] = (row.identity, row.state == "open", bool(row.interim_interval_s or row.observed_s))
+        return row
+
+    def put(self, key: str, row: SessionRow | None) -> None:
+        """A session's new row, or None to forget it."""
+        if key not in self.sessions:
+            self.session(key)
+        self.sessions[key] = row
+
+    def identity(self, identity: str, offset: int) -> IdentityRow:
+        """An identity's row, to be changed in place; born with this record if there is none."""
+        row = self.identities.get(identity)
+        if row is None:
+            packed = self.table.rows.get(identity_key(identity))
+            row = IdentityRow(identity, 0, offset) if packed is None else _unpack_identity(packed)
+            self.identities[identity] = row
+        return row
+
+    def nas(self, name: str) -> NasRow | None:
+        """What is known of a NAS; rows of NASes are replaced, never changed in place."""
+        return self.nases.get(name) or self.table.nases.get(name)
+
+    def open_of(self, identity: str) -> list[SessionRow]:
+        """The open sessions of an identity as this change sees them, oldest record first."""
+        keys = dict.fromkeys(self.sessions)
+        keys.update(dict.fromkeys(self.table.open_of.get(identity, ())))
+        rows = [row for row in map(self.session, keys) if row is not None and row.identity == identity and row.state == "open"]
+        if len(rows) > 1:
+            rows.sort(key=lambda row: row.opened_offset)
+        return rows
+
+
+class Table:
+    """One partition's rows.
+
+    Attributes:
+        rows: packed rows by their key in `session.table`; NASes stand in `nases`.
+        deadline: (open session) -> deadline on its NAS's talking clock, or None. Handed in: it depends on the policy in force.
+        touched: keys to be written at the next checkpoint.
+    """
+
+    def __init__(self, deadline: Callable[[SessionRow], int | None]) -> None:
+        self.rows: dict[str, bytes] = {}
+        self.nases: dict[str, NasRow] = {}
+        self.open_of: dict[str, tuple[str, ...]] = {}
+        self.open_on: dict[str, dict[str, None]] = {}
+        self.rows_of: dict[str, int] = {}
+        self.deadlines: dict[str, list[tuple[int, str]]] = {}
+        self.closed: deque[tuple[int, str]] = deque()
+        self.touched: dict[str, None] = {}
+        self.deadline = deadline
+
+    def commit(self, change: Change) -> None:
+        """Store what the change holds, update the indexes, remember the rows for the checkpoint."""
+        for key, row in change.sessions.items():
+            self._store(key, row, change.was.get(key))
+        for identity, known in change.identities.items():
+            key = identity_key(identity)
+            packed = b"" if known is None else _pack(known)
+            if packed == self.rows.get(key, b""):
+                continue
+            self.touched[key] = None
+            if known is None:
+                del self.rows[key]
+            else:
+                self.rows[key] = packed
+        for name, nas in change.nases.items():
+            self.nases[name] = nas
+            self.touched[nas_key(name)] = None
+
+    def index_all(self) -> None:
+        """Build every index from the rows, after a restore or where the rule for deadlines has changed."""
+        self.open_of, self.open_on, self.rows_of, self.deadlines = {}, {}, {}, {}
+        closed: list[tuple[int, str]] = []
+        for key, packed in self.rows.items():
+            if not key.startswith("s:"):
+                continue
+            row = _unpack_session(packed)
+            self.rows_of[row.identity] = self.rows_of.get(row.identity, 0) + 1
+            if row.state == "open":
+                self._opened(key, row.identity, row.nas)
+                self._arm(key, row)
+            else:
+                closed.append((row.closed_ms or 0, key))
+        self.closed = deque(sorted(closed))
+
+    def due(self, nas: str, clock_ms: int, most: int) -> list[str]:
+        """Take the keys of a NAS's sessions whose deadline is over, earliest first, `most` at a time; they may have been re-armed since."""
+        heap = self.deadlines.get(nas)
+        keys: list[str] = []
+        while heap and heap[0][0] <= clock_ms and len(keys) < most:
+            keys.append(heapq.heappop(heap)[1])
+        return keys
+
+    def arm(self, key: str) -> None:
+        """Set the deadline of an open session anew."""
+        packed = self.rows.get(key)
+        if packed is not None:
+            self._arm(key, _unpack_session(packed))
+
+    def past_grace(self, closed_before_ms: int, most: int) -> list[str]:
+        """Take the keys of sessions that were closed before this time on the partition's clock, `most` at a time."""
+        keys: list[str] = []
+        while self.closed and self.closed[0][0] <= closed_before_ms and len(keys) < most:
+            keys.append(self.closed.popleft()[1])
+        return keys
+
+    def _store(self, key: str, row: SessionRow | None, was: tuple[str, bool, bool] | None) -> None:
+        was_identity, was_open, was_timed = was if was is not None else ("", False, False)
+        if row is None:
+            self.rows.pop(key, None)
+        else:
+            packed = _pack(row)
+            if packed == self.rows.get(key):
+                return  # it was only read
+            self.rows[key] = packed
+        self.touched[key] = None
+        is_identity, is_open = ("", False) if row is None else (row.identity, row.state == "open")
+        if was_identity != is_identity:
+            self._counted(was_identity, -1)
+            self._counted(is_identity, 1)
+        if was_open and (not is_open or was_identity != is_identity):
+            self._closed(key, was_identity)
+        if row is None:
+            return
+        if is_open:
+            if not was_open or was_identity != is_identity:
+                self._opened(key, is_identity, row.nas)
+            if not was_timed or not was_open:
+                self._arm(key, row)
+        elif was_open or was is None:
+            self.closed.append((row.closed_ms or 0, key))
+
+    def _counted(self, identity: str, by: int) -> None:
+        if identity:
+            left = self.rows_of.get(identity, 0) + by
+            if left:
+                self.rows_of[identity] = left
+            else:
+                del self.rows_of[identity]
+
+    def _opened(self, key: str, identity: str, nas: str) -> None:
+        self.open_of[identity] = (*self.open_of.get(identity, ()), key)
+        self.open_on.setdefault(nas, {})[key] = None
+
+    def _closed(self, key: str, identity: str) -> None:
+        left = tuple(k for k in self.open_of[identity] if k != key)
+        if left:
+            self.open_of[identity] = left
+        else:
+            del self.open_of[identity]
+        nas = key[2:].split("/", 1)[0]
+        on_nas = self.open_on[nas]
+        on_nas.pop(key, None)
+        if not on_nas:
+            del self.open_on[nas]
+
+    def _arm(self, key: str, row: SessionRow) -> None:
+        deadline_ms = self.deadline(row)
+        if deadline_ms is not None:
+            heapq.heappush(self.deadlines.setdefault(row.nas, []), (deadline_ms, key))
