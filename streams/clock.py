@@ -1,8 +1,8 @@
 """Time as the journal tells it: a partition's clock and the talking clock of each NAS. Pure functions from row to row.
 
 Durations are sums of tick-to-tick differences of one ingest's monotonic clock, each capped, so that an hour's jump, an outage of
-anything or a backlog ages nobody; clocks of two machines are never subtracted. A NAS's clock advances only up to the last packet heard from it: its
-sessions wait while it is silent (behaviour 3.5).
+anything or a backlog ages nobody; clocks of two machines are never subtracted. A NAS's clock advances only up to the last packet heard
+from it: its sessions wait while it is silent (behaviour 3.5).
 """
 
 from __future__ import annotations

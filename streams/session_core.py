@@ -4,8 +4,8 @@ The law: it reads nothing but the journal. The same records in the same order gi
 on any worker, after any crash. Applying is atomic per record: what it cannot take goes to `accounting.rejected` with its bytes, and the
 table is as if the record had never been there.
 
-What happens to a session is said elsewhere: `transitions` (what a record does), `sameness`, `merge`, `limits`, `liveness`, `clock`. Here they
-are put together, and turned into what others read.
+What happens to a session is said elsewhere: `transitions` (what a record does), `sameness`, `merge`, `limits`, `liveness`, `clock`. Here
+they are put together, and turned into what others read.
 """
 
 from __future__ import annotations

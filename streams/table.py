@@ -1,8 +1,8 @@
 """The rows of one partition in memory, with their indexes, and a change to them that is applied whole or not at all.
 
 Rows rest as packed bytes (`schemas.session`). Whoever handles a record works on a `Change`: it reads rows through it and puts rows into
-it; `Table.commit` then stores them, updates the indexes and remembers them for the next checkpoint. A change that is dropped never was: so a raise
-in the middle of a record leaves nothing behind.
+it; `Table.commit` then stores them, updates the indexes and remembers them for the next checkpoint. A change that is dropped never was:
+so a raise in the middle of a record leaves nothing behind.
 
 Indexes, all derived from the rows: open sessions by identity and by NAS; how many sessions an identity has in the table; one deadline per
 session in a heap per NAS (re-armed when it fires, not at each record); closed sessions in the order of their end.

@@ -1,8 +1,8 @@
 """What a record does to a session: one table, every pair present. Everything that decides "is this a start, an end, or neither" lives here.
 
 A session is (NAS, Acct-Session-Id, start). `streams.sameness` says whether a record is about the session in the row or about another
-one that was given the same Acct-Session-Id later (the NAS rebooted) or earlier (it comes too late to matter). Then this table says what follows
-(behaviours 2.1, 2.2, 2.6):
+one that was given the same Acct-Session-Id later (the NAS rebooted) or earlier (it comes too late to matter). Then this table says what
+follows (behaviours 2.1, 2.2, 2.6):
 
 * `absent`     no row
 * `open`       it runs
