@@ -122,9 +122,7 @@ def decode_accounting(packet: bytes) -> Decoded:  # noqa: PLR0915  # one loop, f
     dropped: list[str] = []
     proxy_states: list[bytes] = []
     fragments: Fragments = {}
-    from_bytes = int.from_bytes
-    table = _TABLE
-    decimal = DECIMAL
+    from_bytes, table, decimal = int.from_bytes, _TABLE, DECIMAL
     end = packet[2] << 8 | packet[3]
     at = HEADER_OCTETS
     while at < end:
@@ -165,8 +163,7 @@ def decode_accounting(packet: bytes) -> Decoded:  # noqa: PLR0915  # one loop, f
             _keep_again(store[key], value, _NAMES[kind], attributes)
         else:
             store[key] = value
-    if fragments:
-        dropped.extend(f"{kind}.{extended_type}" for kind, extended_type in fragments)
+    dropped += [f"{kind}.{extended_type}" for kind, extended_type in fragments]
     status = fields.pop("status", None)
     return Decoded(
         status if status is None else _STATUS_NAMES.get(status, str(status)),

@@ -126,9 +126,11 @@ def said_by_us(decoded, code, name):
     field = FIELDS.get(code)
     if name in GIGAWORDS:
         return [decoded.fields[GIGAWORDS[name]] >> 32]
-    if name in decoded.attributes:
-        value = decoded.attributes[name]
-        return value if isinstance(value, list) else [value]
+    audit = decoded.fields.get("audit_session_id") if name == "Cisco-AVPair" else None
+    first = [] if audit is None else ["audit-session-id=" + audit]
+    if first or name in decoded.attributes:
+        value = decoded.attributes.get(name, [])
+        return first + (value if isinstance(value, list) else [value])
     if field in ("input_octets", "output_octets"):
         return [decoded.fields[field] & 0xFFFFFFFF]
     if field is not None:
@@ -139,8 +141,6 @@ def said_by_us(decoded, code, name):
         return [] if decoded.status is None else [int(decoded.status) if decoded.status.isdecimal() else decoded.status]
     if name == "Proxy-State":
         return [json_of(state, is_text=False) for state in decoded.proxy_states]
-    if name == "Cisco-AVPair" and "audit_session_id" in decoded.fields:
-        return ["audit-session-id=" + decoded.fields["audit_session_id"]]
     return [value for key, value in decoded.attributes.items() if key.startswith(name + ":")]
 
 
@@ -204,6 +204,9 @@ def exchanges(name):
     return pairs
 
 
+# FreeRADIUS 3.2.1 as a relay passes on a Message-Authenticator that is not right for its own packet (its issue 5212); the Response
+# Authenticator is. RFC 5176 section 3.4 has such a reply discarded.
+RELAYED = {"rigC/relay/reply", "rigC/relay-strip/reply"}
 EXCHANGES = exchanges("rigA-dm") + exchanges("rigC-dm")
 
 
@@ -211,7 +214,7 @@ def test_every_reply_of_the_corpora_has_its_request():
     assert len(EXCHANGES) == 81
 
 
-@pytest.mark.parametrize(("request_line", "reply_line"), EXCHANGES, ids=lambda line: name_of(line))
+@pytest.mark.parametrize(("request_line", "reply_line"), EXCHANGES, ids=name_of)
 def test_a_real_reply_verifies_and_says_what_pyrad_reads(request_line, reply_line, pyrad_dictionary):
     """5.1"""
     request, reply = octets(request_line), octets(reply_line)
@@ -219,6 +222,12 @@ def test_a_real_reply_verifies_and_says_what_pyrad_reads(request_line, reply_lin
 
     ours = read_reply(reply, request, secret(reply_line))
 
+    assert isinstance(ours, Reply) == (
+        CoAPacket(packet=request, secret=secret(reply_line)).VerifyReply(theirs, reply) and reply[0] in (41, 42)
+    )
+    if name_of(reply_line) in RELAYED:
+        assert ours == RefusedReply.MESSAGE_AUTHENTICATOR
+        return
     if reply[0] not in (41, 42):
         assert ours == RefusedReply.OTHER_CODE
         return
@@ -237,7 +246,9 @@ def test_a_request_that_a_real_nas_answered_is_read_as_a_nas_does(line, pyrad_di
 
     if octets(line)[0] != 40:
         assert parsed == RefusedRequest.OTHER_CODE
-    elif isinstance(parsed, RefusedRequest):
-        assert not CoAPacket(packet=octets(line), secret=secret(line), dict=pyrad_dictionary).VerifyCoARequest()
+    elif not CoAPacket(packet=octets(line), secret=secret(line), dict=pyrad_dictionary).VerifyCoARequest():
+        assert parsed == RefusedRequest.AUTHENTICATOR
+    elif name_of(line).endswith("/badma/request"):
+        assert parsed == RefusedRequest.MESSAGE_AUTHENTICATOR
     else:
         assert parsed[0] == octets(line)[1]
