@@ -95,6 +95,11 @@ def partition_key(partition: int) -> str:
     return f"p:{partition}"
 
 
+def fence_key(partition: int) -> str:
+    """The key of the tombstone by which a new owner fences the former one: never a row, readers pass it over."""
+    return f"p:{partition}/fence"
+
+
 def policy_row_key(partition: int) -> str:
     """The key of the policy in force in a partition (an agent's own row)."""
     return f"p:{partition}/policy"
