@@ -1,0 +1,36 @@
+"""The command `curfew`: its subcommands, named one by one, so that one that cannot be imported is an error and not an absence."""
+
+from __future__ import annotations
+
+import click
+
+from agents.commands import checks, explain, kick, parts, policy, sessions, topics, watch
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="curfew")
+def main() -> None:
+    """Curfew: RADIUS accounting as a stream. One truth about each session, limits, and disconnects that are proven.
+
+    Exit status: 0 done, 1 it failed (and says why on standard error), 2 wrong usage, configuration or policy. Standard output is data,
+    standard error is talk.
+    """
+
+
+for _command in (
+    parts.ingest,
+    parts.worker,
+    parts.kicker,
+    topics.topics,
+    checks.check,
+    policy.policy,
+    sessions.sessions,
+    watch.watch,
+    kick.kick,
+    explain.explain,
+):
+    main.add_command(_command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""`curfew ingest`, `curfew worker`, `curfew kicker`: one part alone, for many machines; and what `curfew up` starts as its children.
+
+What lives here: processes, signals, health and the log of a part. A child of `curfew up` (it has a status socket) is one process; by hand
+`processes` of the configuration are started under a supervisor, which starts again what dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import uvloop
+
+from agents.commands.terminal import CONFIG_META, configured, say
+from agents.door import run_door
+from agents.health import STATUS_SOCKET_VARIABLE, Health, serve_health
+from agents.settings import load_settings
+from agents.supervise import Part, Supervisor
+from agents.topic_admin import KafkaUnreachableError, require_topics
+from schemas.configuration import Configuration
+from schemas.errors import CurfewError
+
+KAFKA_RETRY_S = 1.0
+
+Work = Callable[[Configuration, Health, asyncio.Event], Awaitable[None]]
+
+log = logging.getLogger(__name__)
+
+
+@click.command()
+@configured
+def ingest(configuration: Configuration) -> None:
+    """Take RADIUS accounting in and write it to the journal; answer what is durable. SIGHUP reads NASes and secrets again."""
+    from agents.ingest import run_ingest  # noqa: PLC0415 - the other subcommands need not load a part's libraries
+
+    config = click.get_current_context().meta[CONFIG_META]
+
+    async def work(configuration: Configuration, health: Health, stop: asyncio.Event) -> None:
+        await run_ingest(configuration, health, stop, reread=lambda: load_settings(config))
+
+    _run("ingest", configuration, work, configuration.ingest.processes)
+
+
+@click.command()
+@configured
+def worker(configuration: Configuration) -> None:
+    """Apply the journal: keep the table of sessions, say what happens, decide whom to disconnect; and let published policies in."""
+    from agents.worker import run_worker  # noqa: PLC0415 - as above
+
+    async def work(configuration: Configuration, health: Health, stop: asyncio.Event) -> None:
+        await _wait_for_topics(configuration, health, stop)
+        await _together(stop, run_worker(configuration, health, stop), run_door(configuration, stop))
+
+    _run("worker", configuration, work, configuration.worker.processes)
+
+
+@click.command()
+@configured
+def kicker(configuration: Configuration) -> None:
+    """Carry disconnect commands out: Disconnect-Requests to the NASes (RFC 5176), and results that say what is proven."""
+    from agents.kicker import run_kicker  # noqa: PLC0415 - as above
+
+    async def work(configuration: Configuration, health: Health, stop: asyncio.Event) -> None:
+        await _wait_for_topics(configuration, health, stop)
+        await run_kicker(configuration, health, stop)
+
+    _run("kicker", configuration, work, 1)
+
+
+def _run(name: str, configuration: Configuration, work: Work, processes: int) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    alone = processes == 1 or STATUS_SOCKET_VARIABLE in os.environ
+    running = _run_alone(name, configuration, work) if alone else _run_several(name, configuration, processes)
+    try:
+        uvloop.run(running)
+    except CurfewError as failed:
+        raise click.ClickException(str(failed)) from failed
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _run_alone(name: str, configuration: Configuration, work: Work) -> None:
+    stop, health = _stop_on_signals(), Health(name)
+    async with serve_health(configuration, health):
+        await work(configuration, health, stop)
+
+
+async def _run_several(name: str, configuration: Configuration, processes: int) -> None:
+    """So many children of this very command; SIGHUP goes on to each."""
+    stop, health = _stop_on_signals(), Health(name)
+    config = click.get_current_context().meta[CONFIG_META]
+    arguments = (name, *(("--config", str(config)) if config else ()))
+    with tempfile.TemporaryDirectory(prefix="curfew-") as directory:
+        stage = [Part(f"{name}-{number}", arguments) for number in range(1, processes + 1)]
+        supervisor = Supervisor([stage], directory=Path(directory), environment=os.environ, health=health, say=say)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _pass_on, supervisor, signal.SIGHUP)
+        async with serve_health(configuration, health, metrics_dir=Path(directory)):
+            await supervisor.run(stop)
+
+
+def _pass_on(supervisor: Supervisor, number: signal.Signals) -> None:
+    for child in supervisor.children:
+        child.send(number)
+
+
+async def _wait_for_topics(configuration: Configuration, health: Health, stop: asyncio.Event) -> None:
+    """Return when Kafka is there and its topics are as wanted; wait for Kafka, but not for topics.
+
+    Raises:
+        TopicsMissingError: some are not there.
+        TopicsDifferError: some are otherwise than wanted.
+    """
+    while not stop.is_set():
+        try:
+            await require_topics(configuration)
+        except KafkaUnreachableError as away:
+            if health.reason != str(away):
+                log.warning("%s Waiting for it.", away)
+            health.not_ready(str(away))
+            await asyncio.sleep(KAFKA_RETRY_S)
+        else:
+            return
+
+
+async def _together(stop: asyncio.Event, *works: Awaitable[Any]) -> None:
+    """Run works until all are done; the first that fails stops the others, and its exception is raised."""
+
+    async def one(work: Awaitable[Any]) -> None:
+        try:
+            await work
+        finally:
+            stop.set()
+
+    outcomes = await asyncio.gather(*map(one, works), return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome

@@ -1,0 +1,157 @@
+"""`curfew policy`: publish a version, show one, and when each took effect."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from agents.commands.terminal import Refused, configured, json_option, moment, person, plural, run, say, show
+from agents.policy_log import Published, publish, read_offsets, read_versions, wait_in_force, workers_run
+from agents.settings import SettingsError, load_policy
+from schemas.codec import dumps
+from schemas.configuration import Configuration
+from schemas.journal import PolicyVersion
+from schemas.policy import Policy
+from schemas.toml_reader import known_keys
+
+IN_FORCE_WITHIN_S = 15.0
+COLUMNS = ("VERSION", "PUBLISHED", "WHO", "RULES", "IN FORCE FROM (PARTITION:OFFSET)")
+
+
+@click.group()
+def policy() -> None:
+    """The policy: what is allowed, in versions that take effect at an offset."""
+
+
+@policy.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@configured
+@click.option("--who", default=person, help="Who publishes it, for the record.  [default: the user at the terminal]")
+@json_option
+def apply(configuration: Configuration, file: Path, who: str, as_json: bool) -> None:
+    """Check a policy file and publish it as the next version, then wait until every partition goes by it and print the offsets.
+
+    A file that says what the last version says publishes nothing. Without a worker it takes effect when one starts.
+    """
+    try:
+        wanted = load_policy(file)
+    except SettingsError as refused:
+        raise Refused(str(refused)) from refused
+    published = run(publish(configuration, wanted, who, round(time.time() * 1000)))
+    run(_tell(configuration, published, as_json=as_json))
+
+
+@policy.command(name="show")
+@click.argument("version", type=click.IntRange(min=1), required=False)
+@configured
+@json_option
+def show_(configuration: Configuration, version: int | None, as_json: bool) -> None:
+    """Show the last version, or VERSION, as a policy file (defaults written out) that `curfew policy apply` takes."""
+    versions = run(read_versions(configuration))
+    found = next((each for each in reversed(versions) if version in (None, each.version)), None)
+    if found is None:
+        raise click.ClickException(
+            f"there is no version {version}" if version else "no policy was published yet: `curfew policy apply FILE`"
+        )
+    if as_json:
+        click.echo(dumps(found))
+    else:
+        click.echo(f"# version {found.version}, published {moment(found.time_ms)}" + (f" by {found.who}" if found.who else ""))
+        click.echo(policy_toml(found.policy), nl=False)
+
+
+@policy.command()
+@configured
+@json_option
+def history(configuration: Configuration, as_json: bool) -> None:
+    """List all versions: when, by whom, and from which offset on each partition went by it (as far as the partitions remember)."""
+    versions, offsets = run(_history(configuration))
+    show(
+        versions,
+        COLUMNS,
+        as_json=as_json,
+        as_object=lambda each: {
+            "version": each.version,
+            "time_ms": each.time_ms,
+            "who": each.who,
+            "in_force": _by_partition(offsets.get(each.version, {})),
+        },
+        cells=lambda each: [
+            str(each.version),
+            moment(each.time_ms),
+            each.who or "-",
+            str(sum(map(len, _rules(each.policy).values()))),
+            _places(offsets.get(each.version, {})) or "-",
+        ],
+    )
+
+
+async def _tell(configuration: Configuration, published: Published, *, as_json: bool) -> None:
+    version = published.version.version
+    say(
+        f"version {version} is published."
+        if published.is_new
+        else f"nothing changed: version {version} says the same, nothing was published."
+    )
+    waits = await workers_run(configuration)
+    offsets, count = await wait_in_force(configuration, version, IN_FORCE_WITHIN_S if waits else 0)
+    if as_json:
+        click.echo(dumps({"version": version, "published": published.is_new, "in_force": _by_partition(offsets), "partitions": count}))
+    elif offsets:
+        click.echo(f"version {version} in force from (partition:offset) {_places(offsets)}")
+    if len(offsets) < count:
+        left = f"{plural(count - len(offsets), 'partition')} of {count} "
+        say(
+            left
+            + (
+                "did not confirm it yet; it takes effect when their worker gets there."
+                if waits
+                else "wait: no worker runs, it takes effect when one does."
+            )
+        )
+
+
+async def _history(configuration: Configuration) -> tuple[list[PolicyVersion], Mapping[int, dict[int, int]]]:
+    return await read_versions(configuration), await read_offsets(configuration)
+
+
+def _by_partition(offsets: dict[int, int]) -> dict[str, int]:
+    return {str(partition): offset for partition, offset in sorted(offsets.items())}
+
+
+def _places(offsets: dict[int, int]) -> str:
+    return " ".join(f"{partition}:{offset}" for partition, offset in sorted(offsets.items()))
+
+
+def _rules(table: msgspec.Struct) -> dict[str, tuple[msgspec.Struct, ...]]:
+    """The members that are tables of their own, by the file's key."""
+    members = {key: getattr(table, field.name) for key, field in known_keys(type(table)).items()}
+    return {key: value for key, value in members.items() if isinstance(value, tuple) and value and isinstance(value[0], msgspec.Struct)}
+
+
+def policy_toml(policy: Policy) -> str:
+    """A policy as the file that says it, with the defaults written out; octets and durations are whole numbers there."""
+    lines = _keys(policy)
+    for name, rules in _rules(policy).items():
+        for rule in rules:
+            lines += ["", f"[[{name}]]", *_keys(rule)]
+    return "\n".join(lines) + "\n"
+
+
+def _keys(table: msgspec.Struct) -> list[str]:
+    members = {key: getattr(table, field.name) for key, field in known_keys(type(table)).items()}
+    tables = _rules(table)
+    return [f"{key} = {_toml(value)}" for key, value in members.items() if value not in (None, ()) and key not in tables]
+
+
+def _toml(value: Any) -> str:
+    """A value in TOML; a JSON string without bare control characters is a TOML basic string."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

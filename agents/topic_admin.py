@@ -1,0 +1,196 @@
+"""The topics as they have to be in Kafka: making them, and holding those that exist against what is wanted.
+
+A topic that exists with another partition count, cleanup policy or retention is never changed and never used: the identity's partition is
+the same number in every topic, for good, and a compacted journal would be no journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import AuthenticationFailedError, KafkaConnectionError, KafkaError, for_code
+
+from agents.kafka_client import client_settings, topic_name
+from schemas.configuration import Configuration
+from schemas.errors import CurfewError
+from schemas.topics import TOPICS, Topic
+
+ANSWER_WITHIN_S = 10.0
+COMPARED_SETTINGS = ("cleanup.policy", "retention.ms")
+_ALREADY_EXISTS = 36  # the protocol's error code
+_UNKNOWN_TOPIC = 3
+_POLL_S = 0.05
+
+
+class KafkaUnreachableError(CurfewError):
+    """Kafka does not answer, or refuses us."""
+
+    def __init__(self, configuration: Configuration, what: str) -> None:
+        self.address = str(client_settings(configuration)["bootstrap_servers"])
+        super().__init__(
+            f"Kafka at {self.address} {what}: start it (`curfew up` or `curfew broker start` for the embedded one), "
+            "or name another with KAFKA_BOOTSTRAP_SERVERS or [kafka] bootstrap_servers."
+        )
+
+
+class TopicsMissingError(CurfewError):
+    """Topics that are needed are not there."""
+
+
+class TopicsDifferError(CurfewError):
+    """Topics exist otherwise than wanted; a line for each difference."""
+
+
+class TopicFacts(NamedTuple):
+    """A topic as Kafka has it."""
+
+    partitions: int
+    settings: dict[str, str]
+
+
+class Made(NamedTuple):
+    """What `ensure_topics` did: names with the prefix."""
+
+    created: list[str]
+    existing: list[str]
+
+
+@asynccontextmanager
+async def kafka_answers(configuration: Configuration, within_s: float = ANSWER_WITHIN_S) -> AsyncIterator[None]:
+    """What is asked of Kafka inside has an answer within `within_s`, or `KafkaUnreachableError` says in one sentence what to do."""
+    try:
+        async with asyncio.timeout(within_s):
+            yield
+    except TimeoutError as late:
+        raise KafkaUnreachableError(configuration, f"did not answer within {within_s:g} s") from late
+    except AuthenticationFailedError as refused:
+        raise KafkaUnreachableError(configuration, f"refused our credentials ({refused})") from refused
+    except (KafkaConnectionError, OSError) as refused:
+        raise KafkaUnreachableError(configuration, "cannot be reached") from refused
+    except KafkaError as refused:
+        raise KafkaUnreachableError(configuration, f"refused ({type(refused).__name__})") from refused
+
+
+@asynccontextmanager
+async def admin_client(configuration: Configuration) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A started admin client.
+
+    Raises:
+        KafkaUnreachableError: see `kafka_answers`; the deadline is for the whole block.
+    """
+    async with kafka_answers(configuration):
+        admin = AIOKafkaAdminClient(**client_settings(configuration))
+        try:
+            await admin.start()
+            yield admin
+        finally:
+            await admin.close()
+
+
+async def ensure_topics(configuration: Configuration) -> Made:
+    """Make the topics that are not there.
+
+    Returns:
+        What was made and what was there; every partition has a leader.
+
+    Raises:
+        KafkaUnreachableError: Kafka does not answer.
+        TopicsDifferError: a topic exists otherwise than wanted; nothing was made then.
+        CurfewError: Kafka refuses to make one (its own words).
+    """
+    async with admin_client(configuration) as admin:
+        facts = await _facts(admin, configuration, TOPICS)
+        _refuse_differences(configuration, facts)
+        missing = [topic for topic in TOPICS if topic not in facts]
+        await _create(admin, configuration, missing)
+        return Made(*([topic_name(configuration, topic) for topic in TOPICS if (topic in facts) is there] for there in (False, True)))
+
+
+async def require_topics(configuration: Configuration) -> None:
+    """What every part asks before it starts.
+
+    Raises:
+        KafkaUnreachableError: Kafka does not answer.
+        TopicsMissingError: some are not there.
+        TopicsDifferError: some are otherwise than wanted.
+    """
+    facts = await describe_topics(configuration)
+    _refuse_differences(configuration, facts)
+    if missing := [topic_name(configuration, topic) for topic in TOPICS if topic not in facts]:
+        raise TopicsMissingError(f"topics are missing ({', '.join(missing)}): make them with `curfew topics create`.")
+
+
+async def describe_topics(configuration: Configuration, topics: Iterable[Topic] = TOPICS) -> dict[Topic, TopicFacts]:
+    """The topics that are there.
+
+    Raises:
+        KafkaUnreachableError: Kafka does not answer.
+    """
+    async with admin_client(configuration) as admin:
+        return await _facts(admin, configuration, topics)
+
+
+def differences(configuration: Configuration, topic: Topic, facts: TopicFacts) -> list[str]:
+    """What differs from what is wanted, each a sentence with its remedy."""
+    name, wanted = topic_name(configuration, topic), topic.settings()
+    found = []
+    if facts.partitions != configuration.kafka.partitions:
+        found.append(
+            f"{name} has {facts.partitions} partitions, wanted are {configuration.kafka.partitions}: the count is fixed for good; "
+            f"set [kafka] partitions = {facts.partitions}, or another topic_prefix for an installation of its own."
+        )
+    found += [
+        f"{name} has {setting} = {facts.settings.get(setting)}, wanted is {wanted[setting]}: set it with "
+        f"kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config {setting}={wanted[setting]}"
+        for setting in COMPARED_SETTINGS
+        if setting in wanted and facts.settings.get(setting) != wanted[setting]
+    ]
+    return found
+
+
+def _refuse_differences(configuration: Configuration, facts: dict[Topic, TopicFacts]) -> None:
+    if found := [line for topic, fact in facts.items() for line in differences(configuration, topic, fact)]:
+        raise TopicsDifferError("\n".join(found))
+
+
+async def _facts(admin: AIOKafkaAdminClient, configuration: Configuration, topics: Iterable[Topic]) -> dict[Topic, TopicFacts]:
+    """Asks for all topics and not by name: a broker that makes topics at first mention would make ours as it likes."""
+    described = {each["topic"]: each for each in await admin.describe_topics()}
+    by_name = {topic_name(configuration, topic): topic for topic in topics}
+    there = [name for name in by_name if name in described and described[name]["error_code"] != _UNKNOWN_TOPIC]
+    if not there:
+        return {}
+    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in there])
+    settings = {resource[3]: {entry[0]: entry[1] for entry in resource[4]} for answer in answers for resource in answer.resources}
+    return {by_name[name]: TopicFacts(len(described[name]["partitions"]), settings[name]) for name in there}
+
+
+async def _create(admin: AIOKafkaAdminClient, configuration: Configuration, topics: list[Topic]) -> None:
+    if not topics:
+        return
+    kafka = configuration.kafka
+    wanted = [
+        NewTopic(topic_name(configuration, topic), kafka.partitions, kafka.replication_factor, topic_configs=topic.settings())
+        for topic in topics
+    ]
+    answer = await admin.create_topics(wanted)
+    for name, code, *words in answer.topic_errors:
+        if code not in (0, _ALREADY_EXISTS):
+            raise CurfewError(f"Kafka refused to make {name}: {words[0] if words and words[0] else for_code(code).__name__}")
+    await _wait_for_leaders(admin, {topic.name for topic in wanted})
+
+
+async def _wait_for_leaders(admin: AIOKafkaAdminClient, names: set[str]) -> None:
+    deadline = time.monotonic() + ANSWER_WITHIN_S
+    while time.monotonic() < deadline:
+        described: list[dict[str, Any]] = await admin.describe_topics(sorted(names))
+        ready = {each["topic"] for each in described if each["partitions"] and all(p["leader"] >= 0 for p in each["partitions"])}
+        if names <= ready:
+            return
+        await asyncio.sleep(_POLL_S)
