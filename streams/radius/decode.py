@@ -106,7 +106,7 @@ _NAMES: Final = [_attribute(kind).name for kind in range(256)]
 _CONVERTER: Final = [_converter(kind) for kind in range(256)]
 
 
-def decode_accounting(packet: bytes) -> Decoded:  # noqa: PLR0915  # one loop, for the reason at the head of this file
+def decode_accounting(packet: bytes) -> Decoded:
     """Decode a packet's attributes.
 
     The Code is not looked at: the attributes of Disconnect-Requests mean the same.

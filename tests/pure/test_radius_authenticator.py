@@ -74,6 +74,16 @@ def test_a_message_authenticator_of_another_size_is_a_forgery(value):
     assert verify_keyed_request(packet, SECRET) == BadAuthenticator.MESSAGE_AUTHENTICATOR
 
 
+def test_a_second_message_authenticator_is_a_forgery_even_if_the_first_is_right():
+    """1.2"""
+    rest = b"\x50\x12" + bytes(16)
+    header = b"\x04\x09" + (20 + 18 + len(rest)).to_bytes(2)
+    proof = hmac.digest(SECRET, header + bytes(16) + b"\x50\x12" + bytes(16) + rest, "md5")
+    packet = resigned(header + bytes(16) + b"\x50\x12" + proof + rest)
+
+    assert verify_keyed_request(packet, SECRET) == BadAuthenticator.MESSAGE_AUTHENTICATOR
+
+
 def test_status_server_rests_on_its_own_random_authenticator():
     """1.5: RFC 5997 section 3; the keyed rule does not fit it."""
     header = b"\x0c\x01\x00\x26" + bytes(range(16))
