@@ -1,0 +1,382 @@
+"""The kicker: disconnect commands in from Kafka, Disconnect-Requests out by UDP, results back into Kafka (behaviours 5.1 to 5.4, 5.7).
+
+What lives here: the consumer, its partitions, the clock, the wake-up. What may not: what becomes of a command (`streams.kick`), who may
+send when (`streams.dispatcher`), and what is remembered of a partition (`streams.open_commands`).
+
+Theory of operation: a record of `disconnect.commands` is done with when its final result is durable both in `disconnect.results` and in the
+journal; the offset committed is the oldest that is not. A partition that is assigned is paused by the rebalance listener, which does no
+more, since no heartbeat runs while it waits. Then a task reads the results back from the committed mark, seeks to the committed offset, and
+resumes it. That is done for a partition that stays as well, since somebody else may have had it meanwhile: its kicks in flight go on, find
+their commands read again, and those that somebody else has finished are dropped.
+
+Memory: a command that waits for a dead NAS is open, and a partition with `BUSY_MAX` of these is paused; the rest waits in the topic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import signal
+import time
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, RecordMetadata, TopicPartition
+
+from agents import metrics
+from agents.health import Health
+from agents.kafka_client import client_settings, close, prefixed, start_patiently, topic_name
+from agents.kick_ports import SourcePorts
+from agents.kick_restore import restore
+from agents.result_writer import Delivery, Record, ResultWriter
+from schemas.codec import encode
+from schemas.configuration import Configuration
+from schemas.disconnect import DisconnectCommand, DisconnectResult, SessionNotice
+from schemas.errors import CurfewError
+from schemas.topics import ACCOUNTING, COMMANDS, KICKER_GROUP, KIND_HEADER, REJECTED, RESULTS
+from streams.dispatcher import Datagram, Dispatcher, Endpoint, Ignored, Outputs, targets
+from streams.kick import Now
+from streams.kick_records import Refusal, read_record, rejected
+from streams.open_commands import CommitPoint, OpenCommands
+from streams.partitioner import partition_of
+from streams.profiles import packaged
+from streams.retransmission import RFC5080, Schedule
+
+POLL_MS = 200
+POLL_RECORDS = 500
+"""Between two looks at the sockets: some 50 ms of a core's work."""
+HOUSEKEEPING_S = 1.0
+RETRY_S = 0.5
+LAST_COMMIT_WITHIN_S = 2.0
+RESULT_KIND = ((KIND_HEADER, b"result"),)
+
+log = logging.getLogger(__name__)
+
+
+class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library has no types
+    """One kicker of the group; `run` is all of it."""
+
+    def __init__(self, configuration: Configuration, health: Health, schedule: Schedule = RFC5080) -> None:
+        self._configuration = configuration
+        self._health = health
+        self._dispatcher = Dispatcher(
+            targets(configuration.nas, packaged()),
+            ports=configuration.kicker.ports,
+            in_flight_per_nas=configuration.kicker.in_flight_per_nas,
+            jitter=lambda: random.uniform(-1, 1),
+            schedule=schedule,
+        )
+        self._ports = SourcePorts(configuration.kicker.source, self._take_datagram)
+        self._writer = ResultWriter(configuration)
+        self._topic = topic_name(configuration, COMMANDS)
+        self._parts: dict[int, OpenCommands] = {}
+        self._reading: set[int] = set()
+        self._homes: dict[str, int] = {}
+        self._unwritten: set[str] = set()
+        self._is_ended = False
+        self._restoring: asyncio.Task[None] | None = None
+        self._committed: dict[int, CommitPoint] = {}
+        self._wake_up: tuple[float, asyncio.TimerHandle] | None = None
+        self._consumer = AIOKafkaConsumer(
+            **client_settings(configuration),
+            group_id=prefixed(configuration, KICKER_GROUP),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            partition_assignment_strategy=(StickyPartitionAssignor,),
+            fetch_max_wait_ms=10,
+        )
+
+    def reload(self, configuration: Configuration) -> None:
+        """Take over the NASes of another configuration, for commands read from now on."""
+        self._dispatcher.change(targets(configuration.nas, packaged()), configuration.kicker.in_flight_per_nas)
+        log.info("configuration read again: %d NASes", len(configuration.nas))
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then write what is to be written. What is in flight then is sent anew by whoever comes next.
+
+        Raises:
+            CannotSendError: the source address cannot be had.
+            KafkaError: Kafka refuses us for a reason that waiting does not mend.
+        """
+        self._ports.open()
+        writing = asyncio.create_task(self._writer.run(stop))
+        tasks = [writing, *map(asyncio.create_task, (self._poll(), self._keep_house(), _set(stop)))]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # what ended one of them ends the process
+            self._health.not_ready("stopping")
+            self._end_kicks()
+            for task in tasks[1:]:
+                task.cancel()
+            await writing
+            await self._commit()
+        finally:
+            self._end_kicks()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, *([self._restoring] if self._restoring else []), return_exceptions=True)
+            await close(self._consumer)
+
+    def _end_kicks(self) -> None:
+        """Nothing is sent, received or timed any more."""
+        self._is_ended = True
+        self._reading.clear()
+        self._ports.close()
+        if self._wake_up is not None:
+            self._wake_up[1].cancel()
+        if self._restoring is not None:
+            self._restoring.cancel()
+        metrics.IN_FLIGHT.set(0)
+
+    async def _poll(self) -> None:
+        self._health.not_ready("waiting for Kafka")
+        self._consumer.subscribe([self._topic], listener=self)
+        await start_patiently(self._consumer)
+        while True:
+            polled = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
+            for place, records in polled.items():
+                if place.partition in self._reading:
+                    self._take_records(self._parts[place.partition], records)
+            if self._restoring is not None and self._restoring.done() and not self._restoring.cancelled():
+                self._restoring.result()  # a failed restore ends the process
+            await asyncio.sleep(0)
+
+    def _take_records(self, part: OpenCommands, records: Iterable[ConsumerRecord[Any, Any]]) -> None:
+        for record in records:
+            if record.offset >= part.next_offset:
+                part.hold(record.offset)
+                self._take_record(part, record)
+        if part.is_full:
+            self._consumer.pause(TopicPartition(self._topic, part.partition))
+
+    def _take_record(self, part: OpenCommands, record: ConsumerRecord[Any, Any]) -> None:
+        kind = dict(record.headers).get(KIND_HEADER, b"").decode("utf-8", "backslashreplace")
+        match read_record(kind, record.value):
+            case DisconnectCommand() as command:
+                self._take_command(part, record.offset, command)
+            case SessionNotice() as notice:
+                self._take_notice(part, notice)
+                part.let_go(record.offset)
+            case Refusal() as refusal:
+                self._reject(part, record, kind, refusal)
+
+    def _take_command(self, part: OpenCommands, offset: int, command: DisconnectCommand) -> None:
+        if not part.open(offset, command.id):
+            return
+        acknowledged, early = part.to_resume(command.id), part.take_early(command.id)
+        if command.id in self._unwritten or command.id in self._dispatcher:
+            return  # read again after a rebalance
+        metrics.COMMANDS.labels(command.reason).inc()
+        self._homes[command.id] = part.partition
+        now = _now()
+        self._carry_out(self._dispatcher.command(command, now, acknowledged, early), now)
+
+    def _take_notice(self, part: OpenCommands, notice: SessionNotice) -> None:
+        if notice.command_id in self._dispatcher:
+            now = _now()
+            self._carry_out(self._dispatcher.notice(notice, now), now)
+        else:
+            part.keep_early(notice)
+
+    def _take_datagram(self, place: int, sender: Endpoint, octets: bytes) -> None:
+        now = _now()
+        self._carry_out(self._dispatcher.datagram(place, sender, octets, now), now)
+
+    def _wake(self) -> None:
+        self._wake_up = None
+        now = _now()
+        self._carry_out(self._dispatcher.wake(now), now)
+
+    def _carry_out(self, outputs: Outputs, now: Now) -> None:
+        for output in outputs:
+            match output:
+                case Datagram():
+                    self._ports.send(output.port, output.endpoint, output.octets)
+                    metrics.DISCONNECT_SENDS.inc()
+                    if output.decided_ms is not None:
+                        metrics.DECISION_TO_REQUEST_S.observe(max(0, now.wall_ms - output.decided_ms) / 1000)
+                case DisconnectResult():
+                    self._report(output)
+                case Ignored(reason):
+                    metrics.REPLIES_REFUSED.labels(reason).inc()
+        metrics.IN_FLIGHT.set(len(self._dispatcher))
+        self._set_wake_up()
+
+    def _set_wake_up(self) -> None:
+        at_ms = self._dispatcher.next_wake_ms
+        if at_ms is None or (self._wake_up is not None and self._wake_up[0] <= at_ms):
+            return
+        if self._wake_up is not None:
+            self._wake_up[1].cancel()
+        delay_s = max(0.0, at_ms / 1000 - time.monotonic())
+        self._wake_up = (at_ms, asyncio.get_running_loop().call_later(delay_s, self._wake))
+
+    def _report(self, result: DisconnectResult) -> None:
+        number = self._homes[result.command_id]
+        value = encode(result)
+        journal = partition_of(result.identity, self._configuration.kafka.partitions)
+        records = (
+            Record(topic_name(self._configuration, RESULTS), number, result.nas.encode(), value, ()),
+            Record(topic_name(self._configuration, ACCOUNTING), journal, result.identity.encode(), value, RESULT_KIND),
+        )
+        if result.final:
+            metrics.OUTCOMES.labels(result.outcome).inc()
+            del self._homes[result.command_id]
+            self._unwritten.add(result.command_id)
+
+        def durable(places: list[RecordMetadata]) -> None:
+            if result.final:
+                self._unwritten.discard(result.command_id)
+            part = self._parts.get(number)
+            if part is not None:
+                part.take_result(result, places[0].offset)
+                self._read_on(part)
+
+        self._writer.put(Delivery(records, durable))
+
+    def _reject(self, part: OpenCommands, record: ConsumerRecord[Any, Any], kind: str, refusal: Refusal) -> None:
+        metrics.REJECTED.labels(refusal.reason).inc()
+        log.warning("%s partition %d offset %d: %s", record.topic, record.partition, record.offset, refusal.detail)
+        value = rejected(
+            refusal,
+            time_ms=_now().wall_ms,
+            topic=COMMANDS.name,
+            partition=record.partition,
+            offset=record.offset,
+            kind=kind,
+            key=record.key,
+            value=record.value or b"",
+        )
+        told = Record(topic_name(self._configuration, REJECTED), part.partition, COMMANDS.name.encode(), value, ())
+        self._writer.put(Delivery((told,), lambda _: part.let_go(record.offset)))
+
+    def _read_on(self, part: OpenCommands) -> None:
+        """A partition that was full goes on as soon as it is not."""
+        place = TopicPartition(self._topic, part.partition)
+        if part.partition in self._reading and not part.is_full and place in self._consumer.paused():
+            self._consumer.resume(place)
+
+    async def _keep_house(self) -> None:
+        """Commit, and say how things are."""
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_S)
+            await self._commit()
+            trouble = self._writer.trouble
+            if self._restoring is not None:
+                if trouble or not self._restoring.done():
+                    self._health.not_ready(trouble or "reading results back")
+                else:
+                    self._health.ready()
+
+    async def _commit(self) -> None:
+        points = {part.partition: part.commit_point for part in self._parts.values()}
+        changed = {number: point for number, point in points.items() if self._committed.get(number) != point}
+        offsets = {
+            TopicPartition(self._topic, number): OffsetAndMetadata(point.offset, str(point.mark)) for number, point in changed.items()
+        }
+        if not offsets:
+            return
+        try:
+            await asyncio.wait_for(self._consumer.commit(offsets), LAST_COMMIT_WITHIN_S)
+            self._committed |= changed
+        except (KafkaError, IllegalStateError, TimeoutError) as failed:
+            log.info("not committed (%s); a later commit says it all", failed)
+
+    async def on_partitions_revoked(self, _revoked: Collection[TopicPartition]) -> None:
+        """The group is about to share its partitions out anew: say how far we are."""
+        self._reading.clear()
+        await self._commit()
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """Pause, and leave the rest to a task: no heartbeat runs while this is waited for."""
+        self._reading.clear()
+        self._committed.clear()
+        if assigned:
+            self._consumer.pause(*assigned)
+        numbers = {place.partition for place in assigned}
+        for number in self._parts.keys() - numbers:
+            self._forget(self._parts.pop(number).commands)
+        if self._restoring is not None:
+            self._restoring.cancel()
+        if not self._is_ended:
+            self._restoring = asyncio.create_task(self._restore(numbers))
+
+    async def _restore(self, numbers: Collection[int]) -> None:
+        self._health.not_ready("reading results back")
+        while True:
+            try:
+                found = await restore(self._configuration, numbers) if numbers else {}
+            except KafkaError as failed:
+                log.warning("results cannot be read back (%s); trying again", failed)
+                await asyncio.sleep(RETRY_S)
+            else:
+                break
+        for number, fresh in found.items():
+            if number in self._parts:
+                self._forget(fresh.finished_of(self._parts[number].commands))
+            self._parts[number] = fresh
+            place = TopicPartition(self._topic, number)
+            self._consumer.seek(place, fresh.next_offset)
+            self._consumer.resume(place)
+            self._reading.add(number)
+        self._health.ready()
+
+    def _forget(self, command_ids: Iterable[str]) -> None:
+        """These commands are somebody else's, or somebody else has finished them."""
+        now = _now()
+        for command_id in command_ids:
+            self._dispatcher.forget(command_id, now)
+            self._homes.pop(command_id, None)
+
+
+async def run_kicker(
+    configuration: Configuration,
+    health: Health,
+    stop: asyncio.Event,
+    *,
+    reread: Callable[[], Configuration] | None = None,
+    schedule: Schedule = RFC5080,
+) -> None:
+    """Run one kicker until `stop` is set and every result is durable.
+
+    Args:
+        configuration: checked, secret files read.
+        health: ready while commands are read and results are taken by Kafka.
+        stop: ends it.
+        reread: reads the configuration again at SIGHUP, raising `CurfewError` when it is wrong; without it the signal is left alone.
+        schedule: of retransmissions; another one than RFC 5080's is for tests.
+
+    Raises:
+        CurfewError: the source address cannot be had.
+        KafkaError: Kafka refuses us for a reason that waiting does not mend.
+    """
+    kicker = Kicker(configuration, health, schedule)
+    loop = asyncio.get_running_loop()
+    if reread is not None:
+        loop.add_signal_handler(signal.SIGHUP, _reload, kicker, reread)
+    try:
+        await kicker.run(stop)
+    finally:
+        if reread is not None:
+            loop.remove_signal_handler(signal.SIGHUP)
+
+
+def _reload(kicker: Kicker, reread: Callable[[], Configuration]) -> None:
+    """What SIGHUP does."""
+    try:
+        kicker.reload(reread())
+    except (CurfewError, OSError) as wrong:
+        log.error("the configuration in force stays: %s", wrong)  # noqa: TRY400 - a person's mistake needs no stack
+
+
+async def _set(stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
+def _now() -> Now:
+    return Now(time.time_ns() // 1_000_000, time.monotonic() * 1000)
