@@ -149,7 +149,7 @@ class SessionCore:
     @property
     def open_sessions(self) -> int:
         """Open sessions in this partition."""
-        return sum(map(len, self.table.open_on.values()))
+        return self.table.open_count
 
     def checkpoint(self) -> list[tuple[bytes, bytes | None]]:
         """The rows touched since the last call, JSON by name, None for a tombstone; the partition's own row with its offset is the last."""

@@ -86,6 +86,7 @@ class Table:
     Attributes:
         rows: packed rows by their key in `session.table`; NASes stand in `nases`.
         deadline: (open session) -> deadline on its NAS's talking clock, or None. Handed in: it depends on the policy in force.
+        open_count: open sessions.
         touched: keys to be written at the next checkpoint.
     """
 
@@ -94,6 +95,7 @@ class Table:
         self.nases: dict[str, NasRow] = {}
         self.open_of: dict[str, tuple[str, ...]] = {}
         self.open_on: dict[str, dict[str, None]] = {}
+        self.open_count = 0
         self.rows_of: dict[str, int] = {}
         self.deadlines: dict[str, list[tuple[int, str]]] = {}
         self.closed: deque[tuple[int, str]] = deque()
@@ -120,7 +122,7 @@ class Table:
 
     def index_all(self) -> None:
         """Build every index from the rows, after a restore or where the rule for deadlines has changed."""
-        self.open_of, self.open_on, self.rows_of, self.deadlines = {}, {}, {}, {}
+        self.open_of, self.open_on, self.open_count, self.rows_of, self.deadlines = {}, {}, 0, {}, {}
         closed: list[tuple[int, str]] = []
         for key, packed in self.rows.items():
             if not key.startswith("s:"):
@@ -192,6 +194,7 @@ class Table:
     def _opened(self, key: str, identity: str, nas: str) -> None:
         self.open_of[identity] = (*self.open_of.get(identity, ()), key)
         self.open_on.setdefault(nas, {})[key] = None
+        self.open_count += 1
 
     def _closed(self, key: str, identity: str) -> None:
         left = tuple(k for k in self.open_of[identity] if k != key)
@@ -201,7 +204,8 @@ class Table:
             del self.open_of[identity]
         nas = key[2:].split("/", 1)[0]
         on_nas = self.open_on[nas]
-        on_nas.pop(key, None)
+        del on_nas[key]
+        self.open_count -= 1
         if not on_nas:
             del self.open_on[nas]
 
