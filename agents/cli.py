@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from agents.commands import checks, explain, kick, parts, policy, sessions, topics, watch
+from agents.commands import broker, checks, explain, kick, parts, policy, sessions, simulate, topics, up, watch
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -18,9 +18,11 @@ def main() -> None:
 
 
 for _command in (
+    up.up,
     parts.ingest,
     parts.worker,
     parts.kicker,
+    broker.broker,
     topics.topics,
     checks.check,
     policy.policy,
@@ -28,6 +30,7 @@ for _command in (
     watch.watch,
     kick.kick,
     explain.explain,
+    simulate.simulate,
 ):
     main.add_command(_command)
 
