@@ -1,0 +1,339 @@
+"""The ingest: RADIUS accounting in over UDP, the journal in Kafka out, answers once that is durable.
+
+What lives here: the wiring of one process, and what happens to each packet in order. What may not: any decision about a packet (that is
+`streams.ingest_step`), Kafka itself (`agents.journal_writer`), socket options (`agents.udp`).
+
+Theory of operation. A wake-up takes what a socket holds; each packet is judged, looked up among the duplicates, filed, and appended to
+its partition's lane: no task and no future for a packet. When a batch is acknowledged its packets are answered. Everything that waits for
+Kafka is in one ordered table (`Duplicates.pending`) with `max_unanswered` entries at most: beyond it the one that has waited longest is
+dropped, and is new when its NAS sends it again. A Status-Server waits in the same way, for a tick written on its behalf: it is answered
+if and only if Kafka acknowledged something after it came. Several processes share the port and nothing else.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from agents import metrics
+from agents.health import Health
+from agents.journal_writer import ACCOUNTING_KIND, TICK_KIND, Headers, Item, JournalWriter, Lane
+from agents.udp import Address, Receiver, SampledLog
+from schemas.codec import encode
+from schemas.configuration import Configuration
+from schemas.errors import CurfewError
+from schemas.topics import ACCOUNTING
+from streams.duplicates import Duplicates, Key
+from streams.ingest_step import EVERY_PARTITION, IngestStep
+from streams.radius.respond import STATUS_SERVER, accounting_response
+from streams.talking import Talking
+
+log = logging.getLogger(__name__)
+
+ANSWERS_KEPT_MAX: Final = 131_072
+FLUSH_WITHIN_S: Final = 5.0
+
+DUPLICATE_PENDING: Final = "duplicate-pending"
+KAFKA_AWAY: Final = "kafka-away"
+SEND_FAILED: Final = "send-failed"
+INTERNAL_ERROR: Final = "internal-error"
+
+REJECTED_HEADERS: Final[Headers] = []
+
+Request = tuple[Key, bytes, bytes, list[bytes], Receiver, tuple[Lane, ...], list[int] | None]
+"""(key, packet, secret, Proxy-States, socket, lanes, copies not acknowledged where there are several): a bare tuple for each packet."""
+
+
+class Ingest:
+    """One process's worth of ingest.
+
+    Attributes:
+        id: of this ingest, new at each start.
+        addresses: where it listens, with the ports that the system chose.
+    """
+
+    def __init__(self, configuration: Configuration, health: Health) -> None:
+        """Bind the sockets; nothing is read before `start`.
+
+        Raises:
+            CurfewError: an address cannot be bound.
+            ValueError: a NAS without secret.
+        """
+        ingest = configuration.ingest
+        self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._configuration = configuration
+        self._max_unanswered = ingest.max_unanswered
+        self._tick_s = ingest.tick_s
+        self._duplicates: Duplicates[Request] = Duplicates(round(ingest.duplicate_cache_s * 1000), ANSWERS_KEPT_MAX)
+        self._talking = Talking(self.id, round(ingest.tick_s * 1000), round(ingest.talk_window_s * 1000))
+        self._log = SampledLog()
+        self.writer = JournalWriter(configuration, health, self._acknowledged, self._failed)
+        self._step = self._take_over(configuration)
+        self._receivers: list[Receiver] = []
+        try:
+            for number, listen in enumerate(ingest.listen):
+                self._receivers.append(Receiver(number, listen, ingest.receive_buffer_bytes))
+        except CurfewError:
+            self.close()
+            raise
+        self.addresses = [receiver.address for receiver in self._receivers]
+
+    def start(self) -> None:
+        """Take packets from now on."""
+        for receiver in self._receivers:
+            receiver.start(self._take)
+
+    def stop(self) -> None:
+        """Take no more packets; what waits can still be answered."""
+        for receiver in self._receivers:
+            receiver.stop()
+
+    def close(self) -> None:
+        """Give the ports back."""
+        for receiver in self._receivers:
+            receiver.close()
+
+    def reload(self, configuration: Configuration) -> bool:
+        """Take over the NASes of another configuration at once, or keep those in force and say why.
+
+        Returns:
+            Whether they were taken over.
+        """
+        try:
+            self._step = self._take_over(configuration)
+        except (CurfewError, ValueError) as wrong:
+            log.error("the configuration in force stays: %s", wrong)  # noqa: TRY400 - a person's mistake needs no stack
+            return False
+        log.info("configuration read again: %d NASes", len(configuration.nas))
+        return True
+
+    def _take_over(self, configuration: Configuration) -> IngestStep:
+        """The step for these NASes. Identity rules and partitions stay as they were at start: a change under way would tear sessions."""
+        step = IngestStep(configuration.nas, self._configuration.identity, self._configuration.kafka.partitions, self.id)
+        self._talking.configure({nas.name: nas.interim_interval_s for nas in configuration.nas if nas.interim_interval_s is not None})
+        return step
+
+    async def tick(self) -> None:
+        """Write a tick into every partition each `tick_s`, and keep the figures current; until cancelled."""
+        loop = asyncio.get_running_loop()
+        due_s = loop.time()
+        while True:
+            tick = self._talking.tick(_mono_ms(), _wall_ms())
+            item: Item = (None, encode(tick), TICK_KIND, tick.wall_ms, None)
+            for lane in self.writer.journal:
+                if any(waiting[4] is None for waiting in lane.waiting):
+                    self._talking.repeat()  # Kafka is slow or away: one tick waits in each lane, not a row of them
+                else:
+                    lane.append(item)
+            self.writer.look_at_the_clock()
+            metrics.UNANSWERED.set(len(self._duplicates.pending))
+            metrics.RECEIVE_BUFFER_DROPS.set(sum(receiver.drops for receiver in self._receivers))
+            due_s = max(due_s + self._tick_s, loop.time())
+            await asyncio.sleep(due_s - loop.time())
+
+    def _take(self, receiver: Receiver, datagrams: list[tuple[bytes, Address]]) -> None:
+        """Take what a socket held at one wake-up."""
+        mono_ms, wall_ms = _mono_ms(), _wall_ms()
+        self._duplicates.expire(mono_ms)
+        refused: Counter[str] = Counter()
+        for datagram, address in datagrams:
+            try:
+                reason = self._take_packet(receiver, datagram, address, mono_ms, wall_ms)
+            except Exception:
+                log.exception("a packet from %s was not understood by us: %s", address[0], datagram[:64].hex())
+                reason = INTERNAL_ERROR
+            if reason is not None:
+                refused[reason] += 1
+                if reason != DUPLICATE_PENDING:
+                    self._log.refused(str(address[0]), reason, datagram, mono_ms / 1000)
+        metrics.PACKETS.inc(len(datagrams))
+        pending = self._duplicates.pending
+        while len(pending) > self._max_unanswered:
+            self._drop_oldest()
+            refused[KAFKA_AWAY] += 1
+        for reason, count in refused.items():
+            metrics.REFUSED.labels(reason).inc(count)
+
+    def _take_packet(self, receiver: Receiver, datagram: bytes, address: Address, mono_ms: int, wall_ms: int) -> str | None:
+        """Take one packet as far as its lane, or answer it from the cache.
+
+        Returns:
+            None, or the reason why it gets no answer.
+        """
+        source: str = address[0]  # type: ignore[assignment]  # the first of a socket address is its host
+        admitted = self._step.admit(datagram, source)
+        if isinstance(admitted, str):
+            return admitted
+        packet, secret = admitted
+        key = (receiver.number, address, packet[1:20])
+        if key in self._duplicates.pending:
+            return DUPLICATE_PENDING
+        answer = self._duplicates.answer_to(key)
+        if answer is not None:
+            return _answer_again(receiver, answer, address)
+        if packet[0] == STATUS_SERVER:
+            lane = self.writer.journal[self._step.partition_of_source(source)]
+            status_request = (key, packet, secret, [], receiver, lane.alone, None)
+            self._duplicates.begin(key, status_request)
+            # The tick is its own: RFC 5997 section 4.2 lets us be silent while nothing can be recorded.
+            lane.append((None, encode(self._talking.bare_tick(mono_ms, wall_ms)), TICK_KIND, wall_ms, status_request))
+            return None
+        filed = self._step.file(packet, source, wall_ms)
+        if isinstance(filed, str):
+            return filed
+        nas, topic, partition, record_key, value, proxy_states = filed
+        self._talking.heard(nas, mono_ms)
+        journal = topic == ACCOUNTING.name
+        lanes: tuple[Lane, ...]
+        if partition == EVERY_PARTITION:
+            lanes = self.writer.journal
+            copies: list[int] | None = [len(lanes)]
+        else:
+            lanes = (self.writer.journal if journal else self.writer.rejected)[partition].alone
+            copies = None
+        request = (key, packet, secret, proxy_states, receiver, lanes, copies)
+        self._duplicates.begin(key, request)
+        item = (record_key, value, ACCOUNTING_KIND if journal else REJECTED_HEADERS, wall_ms, request)
+        for lane in lanes:
+            lane.append(item)
+        return None
+
+    def _acknowledged(self, items: list[Item]) -> None:
+        """Answer what is durable now."""
+        pending = self._duplicates.pending
+        answered = self._duplicates.answered
+        records = statuses = unsent = 0
+        for item in items:
+            request: Request = item[4]  # type: ignore[assignment]  # the writer does not look into it
+            if request is None:
+                continue
+            key, packet, secret, proxy_states, receiver, _, copies = request
+            if pending.get(key) is not request:
+                continue  # dropped while it was in flight: the NAS sends it again
+            if copies is not None:
+                copies[0] -= 1
+                if copies[0]:
+                    continue
+            answer = accounting_response(packet, secret, proxy_states)
+            answered(key, answer)
+            if packet[0] == STATUS_SERVER:
+                statuses += 1
+            else:
+                records += 1
+            try:
+                receiver.sendto(answer, key[1])
+            except OSError:
+                unsent += 1  # the answer is in the cache, and the NAS asks again
+        metrics.ANSWERED.labels("record").inc(records - unsent)
+        if statuses:
+            metrics.ANSWERED.labels("status-server").inc(statuses)
+        if unsent:
+            metrics.REFUSED.labels(SEND_FAILED).inc(unsent)
+
+    def _failed(self, items: list[Item]) -> None:
+        """Drop what may never be durable: the same packet coming again is new."""
+        self._talking.repeat()
+        dropped = 0
+        for item in items:
+            request: Request = item[4]  # type: ignore[assignment]  # the writer does not look into it
+            if request is not None and self._duplicates.pending.get(request[0]) is request:
+                self._duplicates.forget(request[0])
+                dropped += 1
+        metrics.REFUSED.labels(KAFKA_AWAY).inc(dropped)
+
+    def _drop_oldest(self) -> None:
+        request = self._duplicates.oldest()
+        for lane in request[5]:
+            lane.withdraw(request)
+        self._talking.repeat()  # a tick before it may have gone with it
+
+
+async def run_ingest(
+    configuration: Configuration,
+    health: Health,
+    stop: asyncio.Event,
+    *,
+    reread: Callable[[], Configuration] | None = None,
+    on_listening: Callable[[Ingest], None] | None = None,
+) -> None:
+    """Run one process's worth of ingest until `stop` is set and everything that can be answered was.
+
+    Args:
+        configuration: checked, secret files read.
+        health: ready while Kafka takes what is written.
+        stop: ends it.
+        reread: reads the configuration again at SIGHUP, raising `CurfewError` when it is wrong; without it the signal is left alone.
+        on_listening: is given the ingest once its sockets are bound.
+
+    Raises:
+        CurfewError: an address cannot be bound, or the topics are otherwise than wanted.
+        ValueError: a NAS without secret.
+    """
+    ingest = Ingest(configuration, health)
+    health.not_ready("connecting to Kafka")
+    tasks = [asyncio.create_task(ingest.writer.run()), asyncio.create_task(ingest.tick()), asyncio.create_task(_set(stop))]
+    try:
+        ingest.start()
+        for address in ingest.addresses:
+            log.info("accounting is received at %s port %s", *address[:2])
+        if reread is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, ingest, reread)
+        if on_listening is not None:
+            on_listening(ingest)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()  # what ended the writer or the ticks ends the process
+        ingest.stop()
+        health.not_ready("stopping")
+        tasks[1].cancel()
+        try:
+            async with asyncio.timeout(FLUSH_WITHIN_S):
+                await ingest.writer.flush()
+        except TimeoutError:
+            log.warning("stopped with packets unanswered, since Kafka did not acknowledge them; their NASes send them again")
+    finally:
+        if reread is not None:
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+        ingest.stop()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        ingest.close()
+
+
+async def _set(stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
+def _reload(ingest: Ingest, reread: Callable[[], Configuration]) -> None:
+    """What SIGHUP does."""
+    try:
+        configuration = reread()
+    except (CurfewError, OSError) as wrong:
+        log.error("the configuration in force stays: %s", wrong)  # noqa: TRY400 - a person's mistake needs no stack
+        return
+    ingest.reload(configuration)
+
+
+def _answer_again(receiver: Receiver, answer: bytes, address: Address) -> str | None:
+    """Send an answer from the cache."""
+    try:
+        receiver.sendto(answer, address)
+    except OSError:
+        return SEND_FAILED
+    metrics.ANSWERED.labels("duplicate").inc()
+    return None
+
+
+def _mono_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,231 @@
+/* Closed-loop load on an accounting port: WINDOW requests outstanding, each answer's authenticator checked (RFC 2866 section 3).
+ *
+ *   cc -O2 -o load bench/load.c && ./load 127.0.0.1 1813 SECRET PACKETS WINDOW USERS [SECONDS]
+ *
+ * Users log in, report and log out: packet n is the (n / USERS)-th of user n % USERS: Start, three Interims, Stop, then a new session. It stops
+ * after PACKETS or, where SECONDS is given, when they are over. One JSON object goes to standard output: packets, seconds, packets_s, latency
+ * percentiles in milliseconds, resent (after 2 s without an answer) and bad (answers that were not believed). Exit status 1 if any was bad.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- MD5 (RFC 1321) of one short message ---- */
+static const uint32_t K[64] = {
+    0xd76aa478, 0xe8c7b756, 0x242070db, 0xc1bdceee, 0xf57c0faf, 0x4787c62a, 0xa8304613, 0xfd469501, 0x698098d8, 0x8b44f7af, 0xffff5bb1,
+    0x895cd7be, 0x6b901122, 0xfd987193, 0xa679438e, 0x49b40821, 0xf61e2562, 0xc040b340, 0x265e5a51, 0xe9b6c7aa, 0xd62f105d, 0x02441453,
+    0xd8a1e681, 0xe7d3fbc8, 0x21e1cde6, 0xc33707d6, 0xf4d50d87, 0x455a14ed, 0xa9e3e905, 0xfcefa3f8, 0x676f02d9, 0x8d2a4c8a, 0xfffa3942,
+    0x8771f681, 0x6d9d6122, 0xfde5380c, 0xa4beea44, 0x4bdecfa9, 0xf6bb4b60, 0xbebfbc70, 0x289b7ec6, 0xeaa127fa, 0xd4ef3085, 0x04881d05,
+    0xd9d4d039, 0xe6db99e5, 0x1fa27cf8, 0xc4ac5665, 0xf4292244, 0x432aff97, 0xab9423a7, 0xfc93a039, 0x655b59c3, 0x8f0ccc92, 0xffeff47d,
+    0x85845dd1, 0x6fa87e4f, 0xfe2ce6e0, 0xa3014314, 0x4e0811a1, 0xf7537e82, 0xbd3af235, 0x2ad7d2bb, 0xeb86d391};
+static const uint8_t R[64] = {7, 12, 17, 22, 7, 12, 17, 22, 7, 12, 17, 22, 7, 12, 17, 22, 5, 9, 14, 20, 5, 9, 14, 20, 5, 9, 14, 20, 5, 9, 14, 20,
+                              4, 11, 16, 23, 4, 11, 16, 23, 4, 11, 16, 23, 4, 11, 16, 23, 6, 10, 15, 21, 6, 10, 15, 21, 6, 10, 15, 21, 6, 10, 15, 21};
+
+static void md5(const uint8_t *message, size_t length, uint8_t digest[16])
+{
+    uint8_t padded[4096 + 256];
+    size_t total = ((length + 8) / 64 + 1) * 64;
+    uint32_t state[4] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476};
+    uint64_t bits = (uint64_t)length * 8;
+    memcpy(padded, message, length);
+    memset(padded + length, 0, total - length);
+    padded[length] = 0x80;
+    memcpy(padded + total - 8, &bits, 8); /* little-endian machines only */
+    for (size_t at = 0; at < total; at += 64) {
+        uint32_t m[16], a = state[0], b = state[1], c = state[2], d = state[3];
+        memcpy(m, padded + at, 64);
+        for (int i = 0; i < 64; i++) {
+            uint32_t f;
+            int g;
+            if (i < 16) f = (b & c) | (~b & d), g = i;
+            else if (i < 32) f = (d & b) | (~d & c), g = (5 * i + 1) & 15;
+            else if (i < 48) f = b ^ c ^ d, g = (3 * i + 5) & 15;
+            else f = c ^ (b | ~d), g = (7 * i) & 15;
+            f += a + K[i] + m[g];
+            a = d, d = c, c = b;
+            b += f << R[i] | f >> (32 - R[i]);
+        }
+        state[0] += a, state[1] += b, state[2] += c, state[3] += d;
+    }
+    memcpy(digest, state, 16);
+}
+
+/* ---- one outstanding request ---- */
+struct slot {
+    uint8_t packet[512];
+    int length;
+    double sent_s;
+};
+
+static const char *secret;
+static size_t secret_length;
+static long users;
+static double started_wall_s;
+
+static double now_s(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+static int put(uint8_t *packet, int at, int type, const void *value, size_t length)
+{
+    packet[at] = type;
+    packet[at + 1] = length + 2;
+    memcpy(packet + at + 2, value, length);
+    return at + 2 + length;
+}
+
+static int put_number(uint8_t *packet, int at, int type, uint32_t number)
+{
+    uint32_t octets = htonl(number);
+    return put(packet, at, type, &octets, 4);
+}
+
+static int put_text(uint8_t *packet, int at, int type, const char *text)
+{
+    return put(packet, at, type, text, strlen(text));
+}
+
+static void build(struct slot *slot, int identifier, long number)
+{
+    static const int statuses[5] = {1, 3, 3, 3, 2};
+    long user = number % users, turn = number / users;
+    int status = statuses[turn % 5], at = 20;
+    uint8_t *p = slot->packet, keyed[1024];
+    char text[64];
+    at = put_number(p, at, 40, status);
+    snprintf(text, sizeof text, "%08lx-%08lx-%x", user, turn / 5, (unsigned)started_wall_s);
+    at = put_text(p, at, 44, text);
+    snprintf(text, sizeof text, "user%ld@example.net", user);
+    at = put_text(p, at, 1, text);
+    at = put_number(p, at, 4, 0x0a000001);
+    at = put_text(p, at, 32, "ap-12");
+    at = put_number(p, at, 5, user % 65536);
+    at = put_number(p, at, 61, 19);
+    at = put_number(p, at, 8, 0x0a800000 + user);
+    snprintf(text, sizeof text, "02-00-%02lX-%02lX-%02lX-%02lX", user >> 24 & 255, user >> 16 & 255, user >> 8 & 255, user & 255);
+    at = put_text(p, at, 31, text);
+    at = put_text(p, at, 30, "00-10-A4-23-19-C0:campus");
+    at = put_text(p, at, 77, "CONNECT 54Mbps 802.11a");
+    at = put_number(p, at, 45, 1);
+    at = put_number(p, at, 41, 0);
+    at = put_number(p, at, 55, (uint32_t)now_s(CLOCK_REALTIME));
+    at = put(p, at, 25, "\x80\x01\x02\x03\x04\x05\x06\x07", 8);
+    if (status != 1) {
+        uint32_t step = turn % 5;
+        at = put_number(p, at, 46, 600 * step);
+        at = put_number(p, at, 42, 1000000 * step);
+        at = put_number(p, at, 43, 9000000 * step);
+        at = put_number(p, at, 52, 0);
+        at = put_number(p, at, 53, step);
+        at = put_number(p, at, 47, 10000 * step);
+        at = put_number(p, at, 48, 60000 * step);
+    }
+    if (status == 2) at = put_number(p, at, 49, 1);
+    p[0] = 4, p[1] = identifier, p[2] = at >> 8, p[3] = at & 255;
+    memset(p + 4, 0, 16);
+    memcpy(keyed, p, at);
+    memcpy(keyed + at, secret, secret_length);
+    md5(keyed, at + secret_length, p + 4);
+    slot->length = at;
+}
+
+static int is_believed(const uint8_t *answer, ssize_t length, const struct slot *slot)
+{
+    uint8_t keyed[4096 + 256], digest[16];
+    if (length < 20 || answer[0] != 5 || (answer[2] << 8 | answer[3]) != length) return 0;
+    memcpy(keyed, answer, length);
+    memcpy(keyed + 4, slot->packet + 4, 16);
+    memcpy(keyed + length, secret, secret_length);
+    md5(keyed, length + secret_length, digest);
+    return memcmp(digest, answer + 4, 16) == 0;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 7 || strlen(argv[3]) > 200) {
+        fprintf(stderr, "usage: %s ADDRESS PORT SECRET PACKETS WINDOW USERS [SECONDS]\n", argv[0]);
+        return 2;
+    }
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[2]))};
+    if (inet_pton(AF_INET, argv[1], &to.sin_addr) != 1) return 2;
+    secret = argv[3], secret_length = strlen(secret), users = atol(argv[6]);
+    long packets = atol(argv[4]), window = atol(argv[5]), sent = 0, answered = 0, resent = 0, bad = 0;
+    double limit_s = argc > 7 ? atof(argv[7]) : 1e9;
+    int sockets = (window + 63) / 64; /* few identifiers a socket: several source ports let SO_REUSEPORT spread them */
+    struct slot *slots = calloc(window, sizeof *slots);
+    float *latency_ms = calloc(packets, sizeof *latency_ms);
+    struct pollfd *polled = calloc(sockets, sizeof *polled);
+    uint8_t *identifiers = calloc(window, 1);
+    started_wall_s = now_s(CLOCK_REALTIME);
+    for (int i = 0; i < sockets; i++) {
+        int size = 4 << 20;
+        polled[i].fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0), polled[i].events = POLLIN;
+        setsockopt(polled[i].fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+        if (connect(polled[i].fd, (struct sockaddr *)&to, sizeof to)) return perror("connect"), 1;
+    }
+    /* Slot w is Identifier w / sockets + 64 * generation of socket w % sockets: a late answer never fits a new request. */
+    double start_s = now_s(CLOCK_MONOTONIC), checked_s = start_s;
+    for (long w = 0; w < window && sent < packets; w++, sent++) {
+        build(&slots[w], w / sockets, sent);
+        slots[w].sent_s = now_s(CLOCK_MONOTONIC);
+        send(polled[w % sockets].fd, slots[w].packet, slots[w].length, 0);
+    }
+    long outstanding = sent;
+    while (outstanding) {
+        poll(polled, sockets, 100);
+        double now = now_s(CLOCK_MONOTONIC);
+        for (int i = 0; i < sockets; i++) {
+            uint8_t answer[4096];
+            ssize_t length;
+            while ((length = recv(polled[i].fd, answer, sizeof answer, 0)) > 0) {
+                long w = (long)(answer[1] & 63) * sockets + i;
+                if (w >= window || !slots[w].length || slots[w].packet[1] != answer[1]) continue; /* late, and answered before */
+                if (!is_believed(answer, length, &slots[w])) {
+                    bad++;
+                    continue;
+                }
+                now = now_s(CLOCK_MONOTONIC);
+                latency_ms[answered++] = (now - slots[w].sent_s) * 1e3;
+                slots[w].length = 0;
+                outstanding--;
+                if (sent < packets && now - start_s < limit_s) {
+                    identifiers[w] = (identifiers[w] + 1) & 3;
+                    build(&slots[w], w / sockets + 64 * identifiers[w], sent++);
+                    slots[w].sent_s = now;
+                    send(polled[i].fd, slots[w].packet, slots[w].length, 0);
+                    outstanding++;
+                }
+            }
+        }
+        if (now - checked_s < 0.5) continue;
+        checked_s = now;
+        for (long w = 0; w < window; w++)
+            if (slots[w].length && now - slots[w].sent_s > 2) {
+                resent++, slots[w].sent_s = now;
+                send(polled[w % sockets].fd, slots[w].packet, slots[w].length, 0);
+            }
+    }
+    double took_s = now_s(CLOCK_MONOTONIC) - start_s;
+    qsort(latency_ms, answered, sizeof *latency_ms, by_value);
+    printf("{\"packets\": %ld, \"seconds\": %.3f, \"packets_s\": %.0f, \"p50_ms\": %.2f, \"p90_ms\": %.2f, \"p99_ms\": %.2f, \"max_ms\": %.2f, "
+           "\"resent\": %ld, \"bad\": %ld}\n",
+           answered, took_s, answered / took_s, latency_ms[answered / 2], latency_ms[answered * 9 / 10], latency_ms[answered * 99 / 100],
+           latency_ms[answered - 1], resent, bad);
+    return bad != 0;
+}

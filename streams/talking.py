@@ -1,0 +1,102 @@
+"""Which NASes talk through this ingest, told by its ticks (DESIGN "Time").
+
+Law of this file: the clocks are arguments. A tick names the NASes that began or ceased to talk since the last one, and now and then all
+that talk, so it does not grow with the number of NASes. How far each talking NAS was heard is told a few times in its window
+(`Tick.heard`): its talking clock advances up to there. What was lost with a tick is said again: `repeat` makes the next one full.
+"""
+
+from collections.abc import Mapping
+
+from schemas.journal import Tick
+
+FULL_EVERY_TICKS = 30
+"""A full list comes with the first tick and with each one of so many: whoever missed a change is right again by then."""
+
+HEARD_PER_WINDOW = 10
+"""So often within its window is it told how far a NAS was heard, at the most once a tick and at the least once a full list."""
+
+INTERVAL_TOLERANCE = 1.1
+WINDOW_MS_MIN = 5000
+
+
+class Talking:
+    """The NASes heard, each with when it was heard last."""
+
+    def __init__(self, ingest: str, period_ms: int, window_ms: int) -> None:
+        """Start with nobody talking.
+
+        Args:
+            ingest: this ingest's id.
+            period_ms: between two ticks.
+            window_ms: a NAS not heard for longer has ceased, where its interim interval is not configured.
+        """
+        self._ingest = ingest
+        self._period_ms = period_ms
+        self._window_ms = window_ms
+        self._windows_ms: dict[str, int] = {}
+        self._last_heard_ms: dict[str, int] = {}
+        self._known: set[str] = set()
+        self._told_ms: dict[str, int] = {}
+        self._until_full = 0
+
+    def configure(self, intervals_s: Mapping[str, int]) -> None:
+        """Take over the configured interim intervals, by NAS; the next tick tells the windows that follow from them."""
+        self._windows_ms = {
+            nas: max(WINDOW_MS_MIN, round(interval_s * 1000 * INTERVAL_TOLERANCE)) for nas, interval_s in intervals_s.items()
+        }
+        self.repeat()
+
+    def heard(self, nas: str, mono_ms: int) -> None:
+        """An authentic packet came from this NAS."""
+        self._last_heard_ms[nas] = mono_ms
+
+    def repeat(self) -> None:
+        """A tick was lost: the next one is full."""
+        self._until_full = 0
+
+    def bare_tick(self, mono_ms: int, wall_ms: int) -> Tick:
+        """A tick that tells only the time, for a single partition."""
+        return Tick(ingest=self._ingest, wall_ms=wall_ms, mono_ms=mono_ms, period_ms=self._period_ms)
+
+    def tick(self, mono_ms: int, wall_ms: int) -> Tick:
+        """The tick that is due now, with what changed since the last one.
+
+        Args:
+            mono_ms: this ingest's monotonic clock.
+            wall_ms: its wall clock, milliseconds since the epoch.
+        """
+        ceased, heard = [], []
+        for nas, heard_ms in self._last_heard_ms.items():
+            if mono_ms - heard_ms > self._window_of(nas):
+                ceased.append((nas, mono_ms - heard_ms))
+            elif self._is_to_be_told(nas, heard_ms, mono_ms):
+                heard.append((nas, mono_ms - heard_ms))
+                self._told_ms[nas] = mono_ms
+        for nas, _ in ceased:
+            del self._last_heard_ms[nas]
+            self._told_ms.pop(nas, None)
+            self._known.discard(nas)
+        full = self._until_full == 0
+        self._until_full = (FULL_EVERY_TICKS if full else self._until_full) - 1
+        new = self._last_heard_ms if full else self._last_heard_ms.keys() - self._known
+        self._known.update(new)
+        return Tick(
+            ingest=self._ingest,
+            wall_ms=wall_ms,
+            mono_ms=mono_ms,
+            period_ms=self._period_ms,
+            full=full,
+            began=[(nas, self._window_of(nas)) for nas in sorted(new)],
+            ceased=ceased,
+            heard=heard,
+        )
+
+    def _is_to_be_told(self, nas: str, heard_ms: int, mono_ms: int) -> bool:
+        told_ms = self._told_ms.get(nas)
+        if told_ms is None:
+            return True
+        every_ms = min(self._window_of(nas) // HEARD_PER_WINDOW, FULL_EVERY_TICKS * self._period_ms)
+        return heard_ms > told_ms and mono_ms - told_ms >= every_ms
+
+    def _window_of(self, nas: str) -> int:
+        return self._windows_ms.get(nas, self._window_ms)
