@@ -147,7 +147,7 @@ class PartitionOwner:
         self._group = prefixed(configuration, WORKER_GROUP)
         self._settings = configuration.worker
         self._around = around
-        self._core: Core = self._empty_core()
+        self._core: Core  # from the restore on
         self._ledger = Ledger(self._on_acknowledged)
         self._epoch = 0
         self._committed = 0
@@ -285,7 +285,7 @@ class PartitionOwner:
 
     async def _read_back(self) -> tuple[AIOKafkaProducer, Core, int]:
         configuration, fence = self._around.configuration, fence_key(self.journal.partition).encode()
-        core = self._empty_core()
+        core = self._around.make_core(self.journal.partition, configuration.kafka.partitions, self.journal.topic)
 
         def take(key: bytes, value: bytes | None) -> None:
             if key != fence:
@@ -314,10 +314,6 @@ class PartitionOwner:
         metrics.CHECKPOINT_MS.labels(self.journal.partition).set(time.time() * 1000)
 
     # Its state
-
-    def _empty_core(self) -> Core:
-        partitions = self._around.configuration.kafka.partitions
-        return self._around.make_core(self.journal.partition, partitions, self.journal.topic)
 
     def _run(self) -> None:
         self._around.epoch += 1

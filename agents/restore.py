@@ -16,8 +16,8 @@ from agents.kafka_client import client_settings, close, start_patiently
 from schemas.configuration import Configuration
 from schemas.errors import CurfewError
 
-READ_RECORDS = 2000
-"""Rows between two looks at the event loop: some 10 ms of a core's work, so that heartbeats live."""
+READ_RECORDS = 500
+"""Rows between two looks at the event loop: some milliseconds of a core's work, so that heartbeats live."""
 READ_TIMEOUT_MS = 200
 FETCH_BYTES = 4 * 1024 * 1024
 
