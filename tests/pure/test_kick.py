@@ -1,0 +1,349 @@
+"""The kick machine (behaviours 5.1, 5.3, 5.4, 5.7): every cell of its table, every outcome, any order of what can happen."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.disconnect import ERROR_CAUSES, DisconnectCommand
+from streams.kick import TRANSITIONS, Event, ImpossibleError, Input, Now, NoWay, Report, Send, State, Timer, Wait, Way, begin, resume, step
+from streams.profiles import SentAttribute
+
+WALL_MS = 1_700_000_000_000
+SETS = ((SentAttribute("Acct-Session-Id", 44, b"A"), SentAttribute("User-Name", 1, b"bob")), (SentAttribute("Acct-Session-Id", 44, b"A"),))
+WAY = Way(SETS, 3799)
+
+
+def at(ms):
+    return Now(WALL_MS + int(ms), 1_000.0 + ms)
+
+
+def order(**changes):
+    fields = {
+        "id": "0-1-0-bob",
+        "time_ms": WALL_MS,
+        "expires_ms": WALL_MS + 60_000,
+        "nas": "campus",
+        "identity": "bob",
+        "session": {"acct_session_id": "A", "user_name": "bob"},
+        "reason": "limit",
+    }
+    return DisconnectCommand(**(fields | changes))
+
+
+def queued(**changes):
+    kick, outputs = begin(order(**changes), WAY, at(0))
+    assert outputs[0] == Wait()
+    return kick
+
+
+def sent(**changes):
+    kick = queued(**changes)
+    step(kick, Event(Input.TURN, at(0), identifier=7))
+    return kick
+
+
+def acknowledged(**changes):
+    kick = sent(**changes)
+    step(kick, Event(Input.ACK, at(5)))
+    return kick
+
+
+def done():
+    kick = queued()
+    step(kick, Event(Input.ENDED, at(1)))
+    return kick
+
+
+MAKERS = {State.QUEUED: queued, State.SENT: sent, State.ACKNOWLEDGED: acknowledged, State.DONE: done}
+
+
+def only_result(outputs):
+    (report,) = outputs
+    assert isinstance(report, Report)
+    return report.result
+
+
+def test_every_state_has_an_answer_to_every_input():
+    """The table is complete: a missing cell would be a silent pass."""
+    assert set(TRANSITIONS) == set(itertools.product(State, Input))
+
+
+@pytest.mark.parametrize("state", [State.SENT, State.ACKNOWLEDGED, State.DONE])
+def test_a_turn_for_a_command_that_does_not_wait_is_the_callers_defect_and_changes_nothing(state):
+    kick = MAKERS[state]()
+    with pytest.raises(ImpossibleError, match="turn"):
+        step(kick, Event(Input.TURN, at(10)))
+    assert kick.state is state
+
+
+@pytest.mark.parametrize("given_input", [one for one in Input if one is not Input.TURN])
+def test_after_the_end_nothing_happens_any_more(given_input):
+    """5.4: late and repeated replies and notices are harmless."""
+    kick = done()
+    assert step(kick, Event(given_input, at(500_000))) == []
+    assert kick.state is State.DONE
+
+
+def test_a_turn_sends_the_first_attribute_set_and_sets_the_timer_of_rfc_5080():
+    """5.1."""
+    kick = queued()
+    assert step(kick, Event(Input.TURN, at(3), identifier=7)) == [Send(SETS[0], again=False), Timer(at(2_003).mono_ms)]
+    assert kick.state is State.SENT
+
+
+def test_unanswered_it_is_sent_at_0_2_6_14_s_with_the_same_octets_and_given_up_at_30_s():
+    """5.1 and 5.3: silence is `unanswered`, never nothing."""
+    kick = sent()
+    for ms in (2_000, 6_000, 14_000):
+        assert kick.timer_ms == at(ms).mono_ms
+        assert step(kick, Event(Input.TIMER, at(ms)))[0] == Send(SETS[0], again=True)
+    result = only_result(step(kick, Event(Input.TIMER, at(30_000))))
+    assert (result.outcome, result.final, result.error_cause) == ("unanswered", True, None)
+    (attempt,) = result.attempts
+    assert [one - WALL_MS for one in attempt.sent_ms] == [0, 2_000, 6_000, 14_000]
+    assert (attempt.identifier, attempt.port, attempt.answer) == (7, 3799, None)
+    assert attempt.attributes == ["Acct-Session-Id", "User-Name"]
+
+
+def test_a_timer_that_comes_early_is_set_again_and_does_nothing():
+    for make in (queued, sent, acknowledged):
+        kick = make()
+        before = kick.state, kick.timer_ms
+        assert step(kick, Event(Input.TIMER, at(10))) == [Timer(kick.timer_ms)]
+        assert (kick.state, kick.timer_ms) == before
+
+
+def test_an_ack_is_reported_at_once_and_is_not_final():
+    """5.4: an ACK is a promise."""
+    kick = sent()
+    report, timer = step(kick, Event(Input.ACK, at(5)))
+    assert (report.result.outcome, report.result.final) == ("acknowledged", False)
+    assert report.result.attempts[0].answer == "Disconnect-ACK"
+    assert report.result.attempts[0].round_trip_ms == 5
+    assert timer == Timer(at(90_000).mono_ms)
+
+
+def test_the_stop_after_the_ack_is_the_proof():
+    """5.4."""
+    result = only_result(step(acknowledged(), Event(Input.ENDED, at(9), word="nas-stop")))
+    assert (result.outcome, result.final) == ("confirmed", True)
+    assert "nas-stop" in result.detail
+
+
+def test_a_stop_before_the_ack_is_the_proof_too_and_the_ack_is_harmless():
+    """5.4: both orders end the session once."""
+    kick = sent()
+    assert only_result(step(kick, Event(Input.ENDED, at(4)))).outcome == "confirmed"
+    assert step(kick, Event(Input.ACK, at(5))) == []
+
+
+def test_a_session_that_goes_on_reporting_after_the_ack_is_unconfirmed():
+    """5.4."""
+    assert only_result(step(acknowledged(), Event(Input.ALIVE, at(20_000)))).outcome == "unconfirmed"
+
+
+def test_an_interim_before_the_ack_says_nothing():
+    """5.4: it may have left before the request came."""
+    kick = sent()
+    assert step(kick, Event(Input.ALIVE, at(1))) == []
+    assert kick.state is State.SENT
+
+
+def test_an_ack_without_a_stop_is_unconfirmed_when_the_time_is_over():
+    """5.4: one final outcome within confirm_within_s."""
+    kick = acknowledged(confirm_within_s=40)
+    assert only_result(step(kick, Event(Input.TIMER, at(40_000)))).outcome == "unconfirmed"
+
+
+def test_after_the_ack_a_nak_of_a_retransmission_is_harmless():
+    """5.4: 503 is what it gets once the session is gone."""
+    kick = acknowledged()
+    assert step(kick, Event(Input.NAK, at(6), error_cause=503)) == []
+    assert step(kick, Event(Input.ACK, at(7))) == []
+    assert kick.state is State.ACKNOWLEDGED
+
+
+def test_503_means_that_the_session_is_gone():
+    """5.3."""
+    result = only_result(step(sent(), Event(Input.NAK, at(5), error_cause=503)))
+    assert (result.outcome, result.final, result.error_cause_name) == ("gone", True, "Session-Context-Not-Found")
+
+
+def test_201_in_an_ack_is_an_ack():
+    """5.3: Residual-Session-Context-Removed."""
+    kick = sent()
+    report, _ = step(kick, Event(Input.ACK, at(5), error_cause=201))
+    assert (report.result.outcome, report.result.error_cause_name) == ("acknowledged", "Residual-Session-Context-Removed")
+
+
+@pytest.mark.parametrize("cause", sorted(set(ERROR_CAUSES) - {401, 402, 403, 407, 503}))
+def test_any_other_refusal_is_named_and_final(cause):
+    """5.3 and 5.7."""
+    result = only_result(step(sent(), Event(Input.NAK, at(5), error_cause=cause)))
+    assert (result.outcome, result.error_cause, result.error_cause_name) == ("refused", cause, ERROR_CAUSES[cause].name)
+    assert result.detail == ERROR_CAUSES[cause].sentence
+
+
+def test_a_refusal_with_an_unknown_number_keeps_the_number():
+    """5.3."""
+    result = only_result(step(sent(), Event(Input.NAK, at(5), error_cause=4711)))
+    assert (result.outcome, result.error_cause, result.error_cause_name) == ("refused", 4711, None)
+
+
+def test_a_refusal_without_error_cause_is_a_refusal():
+    """5.3: strongSwan and CoovaChilli send none."""
+    result = only_result(step(sent(), Event(Input.NAK, at(5))))
+    assert (result.outcome, result.error_cause, result.error_cause_name) == ("refused", None, None)
+
+
+@pytest.mark.parametrize("cause", [401, 402, 403, 407])
+def test_a_refusal_of_the_attributes_leads_to_the_next_set_once_each(cause):
+    """5.3: with a new turn, and so a new Identifier."""
+    kick = sent()
+    wait, _ = step(kick, Event(Input.NAK, at(5), error_cause=cause))
+    assert wait == Wait()
+    send, timer = step(kick, Event(Input.TURN, at(6), identifier=8))
+    assert send == Send(SETS[1], again=False)
+    assert timer == Timer(at(2_006).mono_ms)
+    result = only_result(step(kick, Event(Input.NAK, at(9), error_cause=cause)))
+    assert (result.outcome, result.error_cause) == ("refused", cause)
+    assert [(one.identifier, one.error_cause, one.attributes) for one in result.attempts] == [
+        (7, cause, ["Acct-Session-Id", "User-Name"]),
+        (8, cause, ["Acct-Session-Id"]),
+    ]
+
+
+def test_a_late_reply_to_the_refused_set_is_harmless_while_the_next_one_waits():
+    kick = sent()
+    step(kick, Event(Input.NAK, at(5), error_cause=401))
+    assert step(kick, Event(Input.ACK, at(6))) == []
+    assert step(kick, Event(Input.NAK, at(6), error_cause=503)) == []
+    assert kick.state is State.QUEUED
+
+
+def test_a_next_set_whose_turn_does_not_come_in_time_leaves_the_refusal():
+    kick = sent()
+    step(kick, Event(Input.NAK, at(5), error_cause=401))
+    assert only_result(step(kick, Event(Input.TIMER, at(60_000)))).error_cause == 401
+
+
+def test_a_command_read_after_its_time_is_expired_and_nothing_is_sent():
+    """5.7."""
+    kick, outputs = begin(order(), WAY, at(60_000))
+    assert (only_result(outputs).outcome, kick.state) == ("expired", State.DONE)
+
+
+def test_a_command_whose_turn_does_not_come_in_time_is_expired():
+    """5.7: a dead NAS kicks nobody for old news."""
+    kick = queued()
+    assert kick.timer_ms == at(60_000).mono_ms
+    result = only_result(step(kick, Event(Input.TIMER, at(60_000))))
+    assert (result.outcome, result.attempts) == ("expired", [])
+
+
+def test_a_turn_that_comes_after_its_time_sends_nothing():
+    kick = queued()
+    assert only_result(step(kick, Event(Input.TURN, at(60_001), identifier=1))).outcome == "expired"
+
+
+def test_in_the_queue_confirm_within_s_is_an_end_as_well():
+    """5.4."""
+    kick = queued(confirm_within_s=10)
+    assert only_result(step(kick, Event(Input.TIMER, at(10_000)))).outcome == "expired"
+
+
+@pytest.mark.parametrize("outcome", ["unknown-nas", "no-secret", "unsupported"])
+def test_a_command_that_cannot_be_carried_out_is_a_named_result_at_once(outcome):
+    """5.7."""
+    kick, outputs = begin(order(), NoWay(outcome, "Because."), at(0))
+    result = only_result(outputs)
+    assert (result.outcome, result.final, result.detail, kick.state) == (outcome, True, "Because.", State.DONE)
+    assert (result.command_id, result.nas, result.identity, result.acct_session_id) == ("0-1-0-bob", "campus", "bob", "A")
+
+
+def test_a_session_that_ends_before_anything_is_sent_is_gone():
+    assert only_result(step(queued(), Event(Input.ENDED, at(1), word="nas-stop"))).outcome == "gone"
+
+
+@pytest.mark.parametrize("make", [queued, sent, acknowledged])
+def test_a_newer_command_for_the_same_session_takes_the_place(make):
+    """5.5: at most one disconnect in flight per session."""
+    result = only_result(step(make(), Event(Input.REPLACED, at(9), word="0-2-0-bob")))
+    assert (result.outcome, result.final) == ("superseded", True)
+    assert "0-2-0-bob" in result.detail
+
+
+def test_a_command_acknowledged_before_a_restart_is_awaited_and_not_sent_again():
+    """5.4."""
+    before = sent()
+    report, _ = step(before, Event(Input.ACK, at(5)))
+    kick, outputs = resume(order(), report.result, at(1_000))
+    assert outputs == [Timer(at(91_000).mono_ms)]
+    result = only_result(step(kick, Event(Input.ENDED, at(2_000))))
+    assert result.outcome == "confirmed"
+    assert result.attempts == report.result.attempts
+
+
+def test_a_session_id_of_foreign_octets_comes_back_as_it_was():
+    kick, outputs = begin(order(session={"acct_session_id": {"base64": "/wA="}}), NoWay("unsupported", ""), at(0))
+    assert only_result(outputs).acct_session_id.base64 == "/wA="
+    assert kick.state is State.DONE
+
+
+def test_a_result_reported_earlier_does_not_change_when_the_kick_goes_on():
+    kick = sent()
+    report, _ = step(kick, Event(Input.ACK, at(5)))
+    kick.attempts[-1].sent_ms.append(1)
+    assert len(report.result.attempts[0].sent_ms) == 1
+
+
+HAPPENINGS = st.lists(
+    st.tuples(
+        st.sampled_from(Input),
+        st.floats(0, 40_000),
+        st.sampled_from([None, 201, 401, 402, 403, 404, 407, 503, 999]),
+        st.floats(-1, 1),
+    ),
+    max_size=60,
+)
+
+
+@given(HAPPENINGS, st.integers(-1, 200), st.integers(1, 120))
+def test_whatever_happens_in_whatever_order_there_is_exactly_one_final_result_by_the_deadline(happenings, lives_s, confirm_within_s):
+    """5.4: the timers asked for are kept; everything else comes as it likes."""
+    command = order(expires_ms=WALL_MS + lives_s * 1000, confirm_within_s=confirm_within_s)
+    kick, outputs = begin(command, WAY, at(0))
+    finals, acknowledgements, sends = [], 0, 0
+    ms = 0.0
+
+    def note(outputs):
+        nonlocal acknowledgements, sends
+        for output in outputs:
+            if isinstance(output, Report):
+                acknowledgements += not output.result.final
+                finals.extend([ms] if output.result.final else [])
+            sends += isinstance(output, Send)
+
+    def keep_timers(until):
+        nonlocal ms
+        while kick.state is not State.DONE and kick.timer_ms - 1_000 <= until:
+            ms = max(ms, kick.timer_ms - 1_000)
+            note(step(kick, Event(Input.TIMER, at(ms))))
+
+    note(outputs)
+    for what, later, cause, jitter in happenings:
+        keep_timers(ms + later)
+        ms += later
+        impossible = what is Input.TURN and kick.state is not State.QUEUED
+        try:
+            note(step(kick, Event(what, at(ms), jitter=jitter, identifier=1, error_cause=cause)))
+            assert not impossible
+        except ImpossibleError:
+            assert impossible
+    keep_timers(1e9)
+    assert len(finals) == 1
+    assert finals[0] <= confirm_within_s * 1000
+    assert acknowledgements <= 1
+    assert sends <= 5 * len(SETS)
