@@ -35,8 +35,13 @@ class NothingToSimulateError(CurfewError):
 class Demo:
     """The simulated network, its sockets bound, and the story."""
 
-    def __init__(self, configuration: Configuration, teller: Teller) -> None:
+    def __init__(self, configuration: Configuration, teller: Teller, program: str) -> None:
         """Bind the sockets.
+
+        Args:
+            configuration: which NASes there are, and where accounting goes.
+            teller: prints the story.
+            program: how `curfew` is called here, for the hints.
 
         Raises:
             NothingToSimulateError: fewer than two NASes can be simulated.
@@ -51,7 +56,7 @@ class Demo:
         chance = random.Random(SEED)
         network = Network([SimulatedNas(_settings(nas, address), chance) for nas, address in nases], BACKGROUND, chance)
         places = [Place(str(address), nas.disconnect.port) for nas, address in nases if nas.disconnect is not None]
-        self._story = Story(teller)
+        self._story = Story(teller, _hints(program, configuration.ingest.listen[0]))
         self._simulated = SimulatedNetwork(network, places, endpoint(configuration.ingest.listen[0]), self._story.seen)
 
     async def tell(self, configuration: Configuration) -> None:
@@ -89,6 +94,17 @@ def demo_files() -> tuple[Path, Path]:
     """
     directory = find_root() / "deploy/demo"
     return directory / "curfew.toml", directory / "policy.toml"
+
+
+def _hints(program: str, listen: str) -> list[str]:
+    """What a person can do next."""
+    start = "User-Name = you, Acct-Status-Type = Start, Acct-Session-Id = 1"
+    return [
+        f"{program} sessions                     who is online",
+        f"{program} watch                        what happens, as it happens",
+        f"{program} policy apply FILE            another policy; deploy/demo/policy.toml is in force",
+        f'echo "{start}" | radclient {listen} acct testing123',
+    ]
 
 
 def _loopback(nas: Nas) -> IPv4Address | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -31,13 +31,6 @@ PACE_S = 0.7
 
 CAST = {user: 1000 + number for number, user in enumerate(("alice", "bob", "carol"))}
 """Who plays, with numbers that no background user has."""
-
-HINTS = (
-    "curfew sessions             who is online, from the table",
-    "curfew watch                what happens, as it happens",
-    "curfew policy apply FILE    another policy (deploy/demo/policy.toml is in force)",
-    "echo 'User-Name = you, Acct-Status-Type = Start, Acct-Session-Id = 1' | radclient 127.0.0.1 acct testing123    a session of your own",
-)
 
 News = SessionEvent | DisconnectResult
 
@@ -73,14 +66,17 @@ class Teller:
 
 
 class Story:
-    """One telling.
+    """One telling."""
 
-    Attributes:
-        seen: what the simulated NASes got on their disconnect ports; `SimulatedNetwork` tells it.
-    """
+    def __init__(self, teller: Teller, hints: Sequence[str]) -> None:
+        """Make it.
 
-    def __init__(self, teller: Teller) -> None:
+        Args:
+            teller: prints it.
+            hints: lines for the end: what a person can do now.
+        """
         self._teller = teller
+        self._hints = hints
         self._news: list[Timed] = []
         self._seen: list[Seen] = []
         self._changed = asyncio.Event()
@@ -119,7 +115,7 @@ class Story:
         self._teller.headline(
             "That was the story. Everything stays up until Ctrl-C; the simulated people come and go. In another terminal:"
         )
-        for hint in HINTS:
+        for hint in self._hints:
             self._teller.headline(f"    {hint}")
         self._told.set()
         self._news.clear()

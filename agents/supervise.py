@@ -26,6 +26,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from agents.health import METRICS_DIR_VARIABLE, STATUS_SOCKET_VARIABLE, Health, ask_ready
 from schemas.errors import CurfewError
 
+LOG_LEVEL_VARIABLE = "CURFEW_LOG_LEVEL"
 PAUSE_MIN_S = 0.5
 PAUSE_MAX_S = 10.0
 STEADY_S = 30.0

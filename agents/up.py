@@ -27,14 +27,16 @@ from aiokafka.errors import KafkaError
 from agents.broker import BrokerError, EmbeddedBroker
 from agents.demo import Demo
 from agents.health import Health, serve_health
-from agents.policy_log import publish, wait_in_force
-from agents.supervise import Part, Supervisor
-from agents.topic_admin import ensure_topics
+from agents.policy_log import publish, wait_in_force, workers_run
+from agents.supervise import LOG_LEVEL_VARIABLE, Part, Supervisor
+from agents.topic_admin import KafkaUnreachableError, ensure_topics
 from schemas.configuration import Configuration, endpoint
 from schemas.errors import CurfewError
 from schemas.policy import Policy
 
 BROKER_LOOK_S = 1.0
+COORDINATOR_LOOK_S = 0.1
+COORDINATOR_WITHIN_S = 10.0
 IN_FORCE_WITHIN_S = 30.0
 PUBLISHER = "curfew up"
 
@@ -134,6 +136,7 @@ class _Up:
         self._say(f"Kafka answers at {broker.bootstrap} after {self._elapsed()}")
         kafka = msgspec.structs.replace(self._configuration.kafka, bootstrap_servers=broker.bootstrap)
         self._configuration = msgspec.structs.replace(self._configuration, kafka=kafka)
+        await self._unless_stopped(_coordinator_answers(self._configuration))
         stack.push_async_callback(_cancel, asyncio.create_task(self._keep_broker(broker)))
 
     async def _keep_broker(self, broker: EmbeddedBroker) -> None:
@@ -165,25 +168,27 @@ class _Up:
         ]
 
     def _environment(self) -> dict[str, str]:
-        """The children's: Kafka is where the parent knows it to be."""
-        return {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": self._configuration.kafka.bootstrap_servers or ""}
+        """The children's: Kafka is where the parent knows it to be, and they say only what somebody should look at."""
+        bootstrap = self._configuration.kafka.bootstrap_servers or ""
+        return {LOG_LEVEL_VARIABLE: "WARNING", **os.environ, "KAFKA_BOOTSTRAP_SERVERS": bootstrap}
 
     async def _supervise(self, supervisor: Supervisor, where: str, version: int | None) -> None:
         """Run the parts and what is told of them until all is to stop, or one of them fails for good."""
         children = asyncio.create_task(supervisor.run(self.stop))
         telling = asyncio.create_task(self._tell(supervisor, where, version))
-        await asyncio.wait([children, telling], return_when=asyncio.FIRST_COMPLETED)
-        failed = telling.done() and telling.exception() is not None
-        if failed or children.done():
-            self.stop.set()
-        waiting = asyncio.create_task(self.stop.wait())
-        await asyncio.wait([children, waiting], return_when=asyncio.FIRST_COMPLETED)
-        await _cancel(waiting)
-        self._say("Stopping: ingest, worker, kicker, Kafka")
+        telling.add_done_callback(self._stop_if_failed)
+        stopping = asyncio.create_task(self.stop.wait())
+        await asyncio.wait([children, stopping], return_when=asyncio.FIRST_COMPLETED)
+        self._say(f"Stopping after {self._elapsed()}: ingest, worker, kicker, Kafka")
         await _cancel(telling)
+        await _cancel(stopping)
         await children
-        if failed:
+        if not telling.cancelled():
             telling.result()
+
+    def _stop_if_failed(self, telling: asyncio.Task[None]) -> None:
+        if not telling.cancelled() and telling.exception() is not None:
+            self.stop.set()
 
     async def _tell(self, supervisor: Supervisor, where: str, version: int | None) -> None:
         """Say what there is to be said; that Kafka does not answer just then is no reason to stop."""
@@ -214,6 +219,16 @@ class _Up:
 
     def _elapsed(self) -> str:
         return f"{time.monotonic() - self._began_s:.1f} s"
+
+
+async def _coordinator_answers(configuration: Configuration) -> None:
+    """Ask a new Kafka for a consumer group until it knows: it makes the topic for them when it is first asked, and the parts would complain."""
+    deadline_s = time.monotonic() + COORDINATOR_WITHIN_S
+    while time.monotonic() < deadline_s:
+        with contextlib.suppress(KafkaUnreachableError):
+            await workers_run(configuration)
+            return
+        await asyncio.sleep(COORDINATOR_LOOK_S)
 
 
 async def _cancel(task: asyncio.Future[T]) -> None:

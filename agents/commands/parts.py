@@ -22,7 +22,7 @@ from agents.commands.terminal import CONFIG_META, configured, say
 from agents.door import run_door
 from agents.health import STATUS_SOCKET_VARIABLE, Health, serve_health
 from agents.settings import load_settings
-from agents.supervise import Part, Supervisor
+from agents.supervise import LOG_LEVEL_VARIABLE, Part, Supervisor
 from agents.topic_admin import KafkaUnreachableError, require_topics
 from schemas.configuration import Configuration
 from schemas.errors import CurfewError
@@ -75,7 +75,7 @@ def kicker(configuration: Configuration) -> None:
 
 
 def _run(name: str, configuration: Configuration, work: Work, processes: int) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=os.environ.get(LOG_LEVEL_VARIABLE, "INFO"), format="%(levelname)s %(name)s: %(message)s")
     alone = processes == 1 or STATUS_SOCKET_VARIABLE in os.environ
     running = _run_alone(name, configuration, work) if alone else _run_several(name, configuration, processes)
     try:

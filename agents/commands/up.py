@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
+import sys
 from pathlib import Path
 
 import click
@@ -44,6 +46,7 @@ def up(config: Path | None, policy: Path | None, is_demo: bool, run_for_s: float
     """Run everything on this machine: a Kafka if none is configured, the topics, ingest, worker and kicker, until Ctrl-C.
 
     Parts that die are started again. SIGINT and SIGTERM stop everything in order, a second one at once; SIGHUP reads the NASes again.
+    The parts' warnings are shown here, with the part's name; with CURFEW_LOG_LEVEL=INFO in the environment, more.
     """
     try:
         if is_demo:
@@ -57,10 +60,15 @@ def up(config: Path | None, policy: Path | None, is_demo: bool, run_for_s: float
         raise click.ClickException(str(failed)) from failed
     with contextlib.ExitStack() as stack:
         try:
-            demo = stack.enter_context(Demo(configuration, Teller(Console(highlight=False)))) if is_demo else None
+            demo = stack.enter_context(Demo(configuration, Teller(Console(highlight=False)), _program())) if is_demo else None
         except CurfewError as failed:
             raise click.ClickException(str(failed)) from failed
         run(run_up(configuration, config, wanted, demo=demo, run_for_s=run_for_s, say=_say))
+
+
+def _program() -> str:
+    """How a person here calls `curfew`: by its name where the shell finds it, else by the path that was used."""
+    return "curfew" if shutil.which("curfew") else sys.argv[0]
 
 
 def _say(line: str) -> None:
