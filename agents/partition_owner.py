@@ -43,7 +43,7 @@ OUTPUTS_MAX = 20_000
 """Outputs of a partition that Kafka has not acknowledged; beyond it the partition is paused until half of them are."""
 ROWS_FACTOR = 4
 """A partition is paused while it has touched this many times `checkpoint_rows` since the checkpoint that is under way."""
-TRIES_MAX = 4
+TRIES_MAX = 6
 """Checkpoints that Kafka refused in a row, after which a partition stands still."""
 RETRY_S = 0.2
 RESTORES_AT_ONCE = 4

@@ -7,17 +7,19 @@ insides.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.structs import TopicPartition
+from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from agents.kafka_client import client_settings, close, start_patiently
 from schemas.configuration import Configuration
 from schemas.errors import CurfewError
 
-READ_RECORDS = 500
-"""Rows between two looks at the event loop: some milliseconds of a core's work, so that heartbeats live."""
+READ_RECORDS = 2000
+WORK_S = 0.01
+"""How long rows are taken before the event loop has its turn: heartbeats and the other partitions live, whatever a row costs."""
 READ_TIMEOUT_MS = 200
 FETCH_BYTES = 4 * 1024 * 1024
 
@@ -52,14 +54,20 @@ async def read_table(configuration: Configuration, place: TopicPartition, take: 
         end = (await reader.end_offsets([place]))[place]
         while await reader.position(place) < end:
             polled = await reader.getmany(timeout_ms=READ_TIMEOUT_MS, max_records=READ_RECORDS)
-            for records in polled.values():
-                for record in records:
-                    take(record.key, record.value)
-                count += len(records)
-            await asyncio.sleep(0)
+            count += await _take_all(polled.get(place, ()), take)
     finally:
         await close(reader)
     return count
+
+
+async def _take_all(records: Sequence[ConsumerRecord[bytes, bytes]], take: Callable[[bytes, bytes | None], None]) -> int:
+    pause_s = time.monotonic() + WORK_S
+    for record in records:
+        take(record.key, record.value)
+        if time.monotonic() > pause_s:
+            await asyncio.sleep(0)
+            pause_s = time.monotonic() + WORK_S
+    return len(records)
 
 
 async def find_start(consumer: AIOKafkaConsumer, journal: TopicPartition, next_offset: int) -> int:

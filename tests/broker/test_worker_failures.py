@@ -13,6 +13,7 @@ from aiokafka.structs import TopicPartition
 
 from agents import checkpoint
 from agents.kafka_client import close, topic_name
+from agents.partition_owner import TRIES_MAX
 from agents.poll import SendingError
 from schemas.topics import COMMANDS, REJECTED, TABLE
 from tests.support.fake_core import HUGE, FakeCore
@@ -69,8 +70,11 @@ async def test_a_checkpoint_with_a_row_that_kafka_refuses_raises_and_nothing_of_
     assert rows == {b"p:0/fence": None, b"good": b"1", b"next": b"5"}
 
 
-async def test_a_row_that_can_never_be_written_makes_its_partition_stand_still_and_the_others_go_on(kafka: Kafka, prefix: str):
+async def test_a_row_that_can_never_be_written_makes_its_partition_stand_still_and_the_others_go_on(
+    kafka: Kafka, prefix: str, monkeypatch: pytest.MonkeyPatch
+):
     """DESIGN: abort, restore, and after some tries an end with a name."""
+    monkeypatch.setattr("agents.partition_owner.RETRY_S", 0.02)
     configuration = await make_installation(kafka.bootstrap, prefix)
     async with feed(configuration) as feeding:
         await feeding.send(400)
@@ -86,7 +90,7 @@ async def test_a_row_that_can_never_be_written_makes_its_partition_stand_still_a
         await wait_for_table(configuration, feeding, {0, 2, 3})
         rows, offsets = await read_table(configuration)
         assert (rows[1], offsets[1]) == before  # nothing half written
-        assert sum(core.partition == 1 for core in worker.cores) == 4  # restored for each try, and no more
+        assert sum(core.partition == 1 for core in worker.cores) == TRIES_MAX  # restored for each try, and no more
         await worker.stop()
 
 

@@ -125,7 +125,8 @@ class WorkerProcess:
 class Feed:
     """Writes journal records and remembers what the table has to be."""
 
-    def __init__(self, configuration: Configuration, producer: AIOKafkaProducer) -> None:
+    def __init__(self, configuration: Configuration, producer: AIOKafkaProducer, keys: int) -> None:
+        self._keys = keys
         self._topic = topic_name(configuration, ACCOUNTING)
         self._partitions = configuration.kafka.partitions
         self._producer = producer
@@ -145,7 +146,7 @@ class Feed:
         self._remember(partition, key, (await future).offset)
 
     async def _send_to(self, partition: int, numbers: Iterable[int]) -> None:
-        keys = [f"user{number % KEYS}" for number in numbers]
+        keys = [f"user{number % self._keys}" for number in numbers]
         futures = [
             await self._producer.send(
                 self._topic, key=key.encode(), value=b"{}", partition=partition, headers=[(KIND_HEADER, b"accounting")]
@@ -169,11 +170,11 @@ class Feed:
 
 
 @contextlib.asynccontextmanager
-async def feed(configuration: Configuration) -> AsyncIterator[Feed]:
+async def feed(configuration: Configuration, keys: int = KEYS) -> AsyncIterator[Feed]:
     """A feed with a producer that bears a broker that goes away."""
     settings = {**client_settings(configuration), "request_timeout_ms": 60_000}
     async with AIOKafkaProducer(**settings, enable_idempotence=True) as producer:
-        yield Feed(configuration, producer)
+        yield Feed(configuration, producer, keys)
 
 
 @contextlib.asynccontextmanager
