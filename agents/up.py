@@ -222,7 +222,7 @@ class _Up:
 
 
 async def _coordinator_answers(configuration: Configuration) -> None:
-    """Ask a new Kafka for a consumer group until it knows: it makes the topic for them when it is first asked, and the parts would complain."""
+    """Ask a new Kafka about a consumer group until it knows: it makes its topic for them when first asked, and the parts would complain."""
     deadline_s = time.monotonic() + COORDINATOR_WITHIN_S
     while time.monotonic() < deadline_s:
         with contextlib.suppress(KafkaUnreachableError):

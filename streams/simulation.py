@@ -247,6 +247,10 @@ class SimulatedNas:
         """When `step` has something to do next; `NEVER` when nothing is planned."""
         if self._queue and len(self._exchanges) < IDENTIFIERS:
             return 0.0
+        while self._timers and self._timers[0][1] not in self.sessions:
+            heapq.heappop(self._timers)
+        while self._resends and not self._is_waiting(*self._resends[0]):
+            heapq.heappop(self._resends)
         return min(self._resends[0][0] / 1000 if self._resends else NEVER, self._timers[0][0] if self._timers else NEVER)
 
     def step(self, now_s: float) -> list[bytes]:
@@ -377,9 +381,9 @@ class SimulatedNas:
     def _send_again(self, now_s: float) -> Iterator[bytes]:
         while self._resends and self._resends[0][0] <= now_s * 1000:
             due_ms, identifier = heapq.heappop(self._resends)
-            exchange = self._exchanges.get(identifier)
-            if exchange is None or exchange.transmission.due_ms != due_ms:
-                continue  # answered meanwhile
+            if not self._is_waiting(due_ms, identifier):
+                continue
+            exchange = self._exchanges[identifier]
             transmission = following(RFC5080, exchange.transmission, now_s * 1000, self._jitter())
             if transmission is None:
                 del self._exchanges[identifier]
@@ -397,6 +401,11 @@ class SimulatedNas:
             self._await_answer(identifier, _Exchange(packet, first(RFC5080, now_s * 1000, self._jitter())))
             self.counts.records[record.status] += 1
             yield packet
+
+    def _is_waiting(self, due_ms: float, identifier: int) -> bool:
+        """Whether that entry of `_resends` stands for an exchange that is not answered yet."""
+        exchange = self._exchanges.get(identifier)
+        return exchange is not None and exchange.transmission.due_ms == due_ms
 
     def _await_answer(self, identifier: int, exchange: _Exchange) -> None:
         self._exchanges[identifier] = exchange
