@@ -31,9 +31,13 @@ def sameness(row: SessionRow, record: AccountingRecord) -> Sameness:
         return "same"
     if record.status != "Start":
         # An Interim's or Stop's start is computed: it must lie after the whole life of the old session as we know it.
-        return "later" if start_ms > row.event_ms + TOLERANCE_MS else "same"
+        if start_ms > row.event_ms + TOLERANCE_MS:
+            return "later"
+        return "earlier" if row.start_seen and record.event_ms < row.started_ms - TOLERANCE_MS else "same"
     both_believed = record.event_source == "event-timestamp" and row.start_seen and row.start_believed
     tolerance_ms = BELIEVED_TOLERANCE_MS if both_believed else TOLERANCE_MS
-    if start_ms > row.started_ms + tolerance_ms and record.event_ms > row.event_ms:
+    # Where no Start was seen yet, this may be the missing one, overtaken by what we know.
+    known_until_ms = row.event_ms if row.start_seen else row.event_ms + tolerance_ms
+    if start_ms > row.started_ms + tolerance_ms and record.event_ms > known_until_ms:
         return "later"
     return "earlier" if row.start_seen and start_ms < row.started_ms - tolerance_ms else "same"

@@ -35,11 +35,11 @@ from schemas.session import (
     PartitionRow,
     SessionRow,
 )
-from schemas.topics import COMMANDS, EVENTS, REJECTED, partition_key, policy_row_key, session_key
+from schemas.topics import COMMANDS, EVENTS, REJECTED, nas_key, partition_key, policy_row_key, session_key
 from streams import clock, limits, liveness, merge, sameness, transitions
 from streams.ids import decision_id
 from streams.partitioner import partition_of
-from streams.table import Change, Table
+from streams.table import Change, Table, key_of
 
 LATE_BOOT_TOLERANCE_MS = 5_000
 DISCONNECT_ATTEMPTS_MAX = 3
@@ -51,7 +51,10 @@ PURGED_PER_TICK_MAX = 5_000
 HOLDS_MAX = 32
 POLICIES_MAX = 16
 BECAUSE_MAX = 20
-RECORD_BYTES_MAX = 512 * 1024
+RECORD_BYTES_MAX = 64 * 1024
+"""A RADIUS packet has 4096 octets; what follows from a record holds its texts several times, and must stay below the broker's bound."""
+POLICY_BYTES_MAX = 512 * 1024
+REJECTED_KEY_CHARACTERS_MAX = 4096
 
 NO_POLICY = PolicyVersion(version=0, time_ms=0, policy=Policy())
 
@@ -196,9 +199,10 @@ class SessionCore:
     def _handler(self, kind: str, value: bytes | None) -> Callable[[_Step, bytes], None]:
         handler = self._handlers.get(kind)
         if handler is None:
-            raise RecordRefused("unknown-kind", f"kind {kind!r} is none of {', '.join(KINDS)}, or this version does not handle it")
-        if value is None or len(value) > RECORD_BYTES_MAX:
-            raise RecordRefused("no-value" if value is None else "too-large", f"a record has 1 to {RECORD_BYTES_MAX} octets")
+            raise RecordRefused("unknown-kind", f"its kind is none of {', '.join(KINDS)}, or one that this version does not handle")
+        most = POLICY_BYTES_MAX if kind == "policy" else RECORD_BYTES_MAX
+        if value is None or len(value) > most:
+            raise RecordRefused("no-value" if value is None else "too-large", f"such a record has 1 to {most} octets")
         return handler
 
     def _reject(
@@ -212,74 +216,81 @@ class SessionCore:
         reason: str,
         detail: str,
     ) -> None:
+        """Put it where people look, with its octets: the first `POLICY_BYTES_MAX` of them, since base64 must fit into a record too."""
         self.rejected_reasons[reason] = self.rejected_reasons.get(reason, 0) + 1
+        key = (key or b"")[:REJECTED_KEY_CHARACTERS_MAX]
         rejected = Rejected(
             reason=reason,
-            detail=detail,
+            detail=detail[:REJECTED_KEY_CHARACTERS_MAX],
             time_ms=self.row.wall_ms,
             topic=self.journal_topic,
             partition=self.partition,
             offset=offset,
-            kind=kind,
-            key=(key or b"").decode("utf-8", "backslashreplace"),
-            bytes=base64.b64encode(value or b"").decode(),
+            kind=kind[:REJECTED_KEY_CHARACTERS_MAX],
+            key=key.decode("utf-8", "backslashreplace"),
+            bytes=base64.b64encode((value or b"")[:POLICY_BYTES_MAX]).decode(),
         )
-        out.append(Output(REJECTED.name, self.partition, key or b"", encode(rejected)))
+        out.append(Output(REJECTED.name, self.partition, key, encode(rejected)))
 
     def _tick(self, offset: int, value: bytes, out: list[Output]) -> None:
         """Time goes on; each death is a change of its own, so that one bad row does not stop the clock."""
         tick = _TICK(value)
-        self.row, gone = clock.advanced(self.row, tick)
+        row, gone = clock.advanced(self.row, tick)
+        moved = self._talk(tick, row.ingests[tick.ingest].elapsed_ms, gone)
+        self.row = row
+        self.table.nases.update(moved)
+        self.table.touched.update(dict.fromkeys(map(nas_key, moved)))
         self._heard.clear()
-        moved = self._talk(tick, gone)
-        nth = 0
-        for nas in moved:
-            known = self.table.nases[nas]
-            for key in self.table.due(nas, known.clock_ms, DEATHS_PER_TICK_MAX):
-                nth = self._atomically(offset, nth, out, lambda step, key=key, at=known.clock_ms: step.deadline(key, at))  # type: ignore[misc]
-        grace_ms = self.policy.policy.grace_s * 1000
-        for key in self.table.past_grace(self.row.clock_ms - grace_ms, PURGED_PER_TICK_MAX):
-            nth = self._atomically(offset, nth, out, lambda step, key=key: step.purge(key))  # type: ignore[misc]
+        nth = deaths = purged = 0
+        for nas in sorted(moved):
+            clock_ms = moved[nas].clock_ms
+            while deaths < DEATHS_PER_TICK_MAX and (key := self.table.due(nas, clock_ms)) is not None:
+                nth = self._atomically(offset, nth, out, key, lambda step, row, at=clock_ms: step.die(row, at))  # type: ignore[misc]
+                deaths += 1
+        closed_before_ms = row.clock_ms - self.policy.policy.grace_s * 1000
+        while purged < PURGED_PER_TICK_MAX and (key := self.table.past_grace(closed_before_ms)) is not None:
+            nth = self._atomically(offset, nth, out, key, _Step.purge)
+            purged += 1
 
-    def _atomically(self, offset: int, nth: int, out: list[Output], do: Callable[[_Step], None]) -> int:
+    def _atomically(self, offset: int, nth: int, out: list[Output], key: str, do: Callable[[_Step, SessionRow], None]) -> int:
         step = _Step(self, offset, nth)
         try:
-            do(step)
+            row = step.change.session(key)
+            if row is not None:
+                do(step, row)
         except Exception as poison:  # noqa: BLE001 - as above
             self._reject(offset, "tick", None, None, out, reason="poison", detail=f"{type(poison).__name__}: {poison}")
             return nth
         step.commit(out)
         return step.nth
 
-    def _talk(self, tick: Tick, gone: list[str]) -> list[str]:
-        """Move the NASes' talking clocks; names of those whose clock may have advanced, in the tick's order."""
-        table, elapsed_ms = self.table, self.row.ingests[tick.ingest].elapsed_ms
-        moved: dict[str, None] = {}
+    def _talk(self, tick: Tick, elapsed_ms: int, gone: list[str]) -> dict[str, NasRow]:
+        """The rows of the NASes whose talking clocks the tick moves, or that another ingest measures from now on."""
+        nases = self.table.nases
+        moved: dict[str, NasRow] = {}
 
         def known(name: str) -> NasRow:
-            return table.nases.get(name) or NasRow(name)
+            return moved.get(name) or nases.get(name) or NasRow(name)
 
         def put(row: NasRow) -> None:
-            if row is not table.nases.get(row.nas):
-                table.nases[row.nas] = row
-                table.touched[f"n:{row.nas}"] = None
-                moved[row.nas] = None
+            if row is not nases.get(row.nas):
+                moved[row.nas] = row
 
         for ingest in gone:
-            for row in list(table.nases.values()):
-                put(clock.forgotten(row, ingest))
+            for name in nases:
+                put(clock.forgotten(known(name), ingest))
         for name, silent_ms in tick.ceased:
             put(clock.ceased(known(name), tick.ingest, elapsed_ms, silent_ms))
         if tick.full:
             talking = {name for name, _ in tick.began} | {name for name, _ in tick.heard}
-            for row in list(table.nases.values()):
-                if tick.ingest in row.talks and row.nas not in talking:
-                    put(clock.forgotten(row, tick.ingest))
+            for name in nases:
+                if name not in talking:
+                    put(clock.forgotten(known(name), tick.ingest))
         for name, _ in tick.began:
             put(clock.began(known(name), tick.ingest, elapsed_ms))
         for name, silent_ms in tick.heard:
             put(clock.heard(known(name), tick.ingest, elapsed_ms, silent_ms))
-        return list(moved)
+        return moved
 
     def _deadline(self, row: SessionRow) -> int | None:
         nas = row.nas
@@ -393,17 +404,22 @@ class _Step:
         row = self.change.session(session_key(order.nas, merge.text_key(order.acct_session_id)))
         if row is not None and row.operator_id == order.id:
             return  # the same order again
-        refusal = None
-        if row is None or row.state != "open":
-            refusal = "no open session"
-        elif self.core.row.wall_ms > order.expires_ms:
-            refusal = "expired"
-        if refusal is not None or row is None:
-            row = row or SessionRow(order.nas, order.acct_session_id, order.identity, "ended")
-            self._event("disconnect.refused", row, cause=refusal, text=f"order {order.id} by {order.who or 'unknown'}: {refusal}")
-            return
+        refusal = self._refusal_of(order, row)
+        if row is None:
+            row = SessionRow(order.nas, order.acct_session_id, order.identity, "ended")
         row.operator_id = order.id
-        self._kick(row, order.reason, who=order.who, text=order.text)
+        if refusal is None:
+            self._kick(row, order.reason, who=order.who, text=order.text)
+            return
+        self._event("disconnect.refused", row, cause=refusal, text=f"order {order.id} by {order.who or 'unknown'}: {refusal}")
+        self._forget_identity(row.identity, 0)
+
+    def _refusal_of(self, order: OperatorCommand, row: SessionRow | None) -> str | None:
+        if row is None or row.state != "open":
+            return "no open session"
+        if row.kick_state in limits.IN_FLIGHT:
+            return "a disconnect is under way"
+        return "expired" if self.core.row.wall_ms > order.expires_ms else None
 
     # -- a session's record -------------------------------------------------------------------------------------------------------
 
@@ -423,12 +439,12 @@ class _Step:
         if row is None:
             self._open(key, merge.new_row(record, session_id, self.offset), record)
             return
-        if row.identity != record.identity:
-            self._rename(row, record.identity)
         self._known(row, record, action)
 
     def _known(self, row: SessionRow, record: AccountingRecord, action: transitions.Action) -> None:
         newer = merge.is_newer(row, record)
+        if newer and row.identity != record.identity:
+            self._rename(row, record.identity)
         heard_ms = self.core.heard_ms(row.nas, self.change)
         if action == "update" and newer and record.interim_interval_s is None:
             row.observed_s = liveness.observed_interval_s(row, heard_ms, record.session_time_s)
@@ -436,13 +452,10 @@ class _Step:
         if row.state == "open" and heard_ms > row.heard_ms:
             row.heard_ms = heard_ms
         if action == "update":
-            row.interims += 1
             if changed or newer:
                 self._event("session.updated", row)
-            if row.unproven:
-                self._prove(row, record)
-            if row.kick_state == "acknowledged":
-                self._alive(row)
+            if newer:
+                self._lives_on(row, record)
         elif action == "end":
             self._end(row, "nas-stop", cause=_cause(record), ended_ms=record.event_ms)
         elif action == "correct":
@@ -469,6 +482,14 @@ class _Step:
         verdict = self._verdict(row)
         self._event("session.started", row, passed=verdict.passed)
         self._breach(row, verdict.breach)
+
+    def _lives_on(self, row: SessionRow, record: AccountingRecord) -> None:
+        """An Interim that says something later than was known; a repeat or one that was overtaken proves nothing."""
+        row.interims += 1
+        if row.unproven:
+            self._prove(row, record)
+        if row.kick_state == "acknowledged" and self._is_fresh(record):
+            self._alive(row)
 
     def _prove(self, row: SessionRow, record: AccountingRecord) -> None:
         """A session first heard of late, or by an Interim, takes part from its first fresh record and can breach from the second."""
@@ -506,7 +527,7 @@ class _Step:
     def _rename(self, row: SessionRow, identity: str) -> None:
         """A session whose name changes under way is one session (behaviour 2.10)."""
         self._event("session.moved", row, text=f"now known as {identity}")
-        self._forget_identity(row.identity)
+        self._forget_identity(row.identity, 1)
         row.identity = identity
 
     def _is_fresh(self, record: AccountingRecord) -> bool:
@@ -518,33 +539,24 @@ class _Step:
         row.state, row.said_by, row.cause, row.ended_ms = "ended", said_by, cause, ended_ms
         row.closed_ms = self.core.row.clock_ms
         self._event("session.ended", row)
-        self._notice_if_kicked(row)
+        if said_by != "stale":  # our own conclusion proves nothing to the kicker
+            self._notice_if_kicked(row)
 
-    def deadline(self, key: str, clock_ms: int) -> None:
-        """A session's deadline came up: it is dead, or it was heard since and gets a new one."""
-        row = self.change.session(key)
-        if row is None or row.state != "open":
-            return
-        deadline_ms = self.core.table.deadline(row)
-        if deadline_ms is None or deadline_ms > clock_ms:
-            self.core.table.arm(key)
-            return
+    def die(self, row: SessionRow, clock_ms: int) -> None:
+        """A session's deadline is over: it is dead, its slot is free, and it goes from the NAS too (behaviour 3.7)."""
         text = f"silent for {(clock_ms - row.heard_ms) // 1000} s while {row.nas} was talking"
         self._event("session.stale", row, text=text)
         self._end(row, "stale", cause=None, ended_ms=row.event_ms)
         self._kick(row, "stale", text=text)
 
-    def purge(self, key: str) -> None:
+    def purge(self, row: SessionRow) -> None:
         """A closed session's grace is over; an identity with no session and no hold left goes with its last one."""
-        row = self.change.session(key)
-        grace_ms = self.core.policy.policy.grace_s * 1000
-        if row is None or row.state == "open" or (row.closed_ms or 0) > self.core.row.clock_ms - grace_ms:
-            return
-        self.change.put(key, None)
-        self._forget_identity(row.identity)
+        self.change.put(key_of(row), None)
+        self._forget_identity(row.identity, 1)
 
-    def _forget_identity(self, identity: str) -> None:
-        if self.core.table.rows_of.get(identity, 0) > 1:
+    def _forget_identity(self, identity: str, going: int) -> None:
+        """Let go of an identity's row where so many of its sessions go and no other is left."""
+        if self.core.table.rows_of.get(identity, 0) > going:
             return
         holds = self.change.identity(identity, self.offset).holds
         if all(hold.until_ms <= self.core.row.clock_ms for hold in holds):

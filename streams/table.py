@@ -5,13 +5,14 @@ it; `Table.commit` then stores them, updates the indexes and remembers them for 
 so a raise in the middle of a record leaves nothing behind.
 
 Indexes, all derived from the rows: open sessions by identity and by NAS; how many sessions an identity has in the table; one deadline per
-session in a heap per NAS (re-armed when it fires, not at each record); closed sessions in the order of their end.
+session in a heap per NAS (re-armed when it fires, not at each record); closed sessions by the time of their end. An entry of these two
+heaps never lies after its session's true time, and one that comes up is first held against it. So sessions come up in the order of their
+true times, whether the heaps have grown with the journal or were built from the rows.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from collections.abc import Callable
 
 from schemas.session import IDENTITY_ROW, SESSION_ROW, IdentityRow, NasRow, SessionRow
@@ -36,7 +37,7 @@ class Change:
     def __init__(self, table: Table) -> None:
         self.table = table
         self.sessions: dict[str, SessionRow | None] = {}
-        self.was: dict[str, tuple[str, bool, bool]] = {}  # identity, open, interval known: as the row lay in the table
+        self.was: dict[str, tuple[str, bool, int]] = {}  # identity, open, interim interval (0: none): as the row lay in the table
         self.identities: dict[str, IdentityRow | None] = {}
         self.nases: dict[str, NasRow] = {}
 
@@ -48,7 +49,7 @@ class Change:
         if packed is None:
             return None
         self.sessions[key] = row = _unpack_session(packed)
-        self.was[key] = (row.identity, row.state == "open", bool(row.interim_interval_s or row.observed_s))
+        self.was[key] = (row.identity, row.state == "open", row.interim_interval_s or row.observed_s or 0)
         return row
 
     def put(self, key: str, row: SessionRow | None) -> None:
@@ -98,7 +99,7 @@ class Table:
         self.open_count = 0
         self.rows_of: dict[str, int] = {}
         self.deadlines: dict[str, list[tuple[int, str]]] = {}
-        self.closed: deque[tuple[int, str]] = deque()
+        self.closed: list[tuple[int, str]] = []
         self.touched: dict[str, None] = {}
         self.deadline = deadline
 
@@ -122,8 +123,7 @@ class Table:
 
     def index_all(self) -> None:
         """Build every index from the rows, after a restore or where the rule for deadlines has changed."""
-        self.open_of, self.open_on, self.open_count, self.rows_of, self.deadlines = {}, {}, 0, {}, {}
-        closed: list[tuple[int, str]] = []
+        self.open_of, self.open_on, self.open_count, self.rows_of, self.deadlines, self.closed = {}, {}, 0, {}, {}, []
         for key, packed in self.rows.items():
             if not key.startswith("s:"):
                 continue
@@ -133,32 +133,32 @@ class Table:
                 self._opened(key, row.identity, row.nas)
                 self._arm(key, row)
             else:
-                closed.append((row.closed_ms or 0, key))
-        self.closed = deque(sorted(closed))
+                self.closed.append((row.closed_ms or 0, key))
+        heapq.heapify(self.closed)
 
-    def due(self, nas: str, clock_ms: int, most: int) -> list[str]:
-        """Take the keys of a NAS's sessions whose deadline is over, earliest first, `most` at a time; they may have been re-armed since."""
-        heap = self.deadlines.get(nas)
-        keys: list[str] = []
-        while heap and heap[0][0] <= clock_ms and len(keys) < most:
-            keys.append(heapq.heappop(heap)[1])
-        return keys
+    def due(self, nas: str, clock_ms: int) -> str | None:
+        """Take the key of the NAS's session whose deadline was over first on its talking clock; None: there is none."""
+        return self._first(self.deadlines.get(nas, []), clock_ms, self.deadline)
 
-    def arm(self, key: str) -> None:
-        """Set the deadline of an open session anew."""
-        packed = self.rows.get(key)
-        if packed is not None:
-            self._arm(key, _unpack_session(packed))
+    def past_grace(self, closed_before_ms: int) -> str | None:
+        """Take the key of the session that was closed first, not after this time on the partition's clock; None: there is none."""
+        return self._first(self.closed, closed_before_ms, _closed_ms)
 
-    def past_grace(self, closed_before_ms: int, most: int) -> list[str]:
-        """Take the keys of sessions that were closed before this time on the partition's clock, `most` at a time."""
-        keys: list[str] = []
-        while self.closed and self.closed[0][0] <= closed_before_ms and len(keys) < most:
-            keys.append(self.closed.popleft()[1])
-        return keys
+    def _first(self, heap: list[tuple[int, str]], until_ms: int, true_ms: Callable[[SessionRow], int | None]) -> str | None:
+        while heap and heap[0][0] <= until_ms:
+            entry = heapq.heappop(heap)
+            while heap and heap[0] == entry:
+                heapq.heappop(heap)
+            packed = self.rows.get(entry[1])
+            at_ms = None if packed is None else true_ms(_unpack_session(packed))
+            if at_ms is not None and at_ms <= entry[0]:
+                return entry[1]
+            if at_ms is not None:
+                heapq.heappush(heap, (at_ms, entry[1]))
+        return None
 
-    def _store(self, key: str, row: SessionRow | None, was: tuple[str, bool, bool] | None) -> None:
-        was_identity, was_open, was_timed = was if was is not None else ("", False, False)
+    def _store(self, key: str, row: SessionRow | None, was: tuple[str, bool, int] | None) -> None:
+        was_identity, was_open, was_interval_s = was if was is not None else ("", False, 0)
         if row is None:
             self.rows.pop(key, None)
         else:
@@ -178,10 +178,10 @@ class Table:
         if is_open:
             if not was_open or was_identity != is_identity:
                 self._opened(key, is_identity, row.nas)
-            if not was_timed or not was_open:
-                self._arm(key, row)
+            if not was_open or not was_interval_s or (row.interim_interval_s or row.observed_s or 0) < was_interval_s:
+                self._arm(key, row)  # a shorter interval brings its deadline forward
         elif was_open or was is None:
-            self.closed.append((row.closed_ms or 0, key))
+            heapq.heappush(self.closed, (row.closed_ms or 0, key))
 
     def _counted(self, identity: str, by: int) -> None:
         if identity:
@@ -213,3 +213,7 @@ class Table:
         deadline_ms = self.deadline(row)
         if deadline_ms is not None:
             heapq.heappush(self.deadlines.setdefault(row.nas, []), (deadline_ms, key))
+
+
+def _closed_ms(row: SessionRow) -> int | None:
+    return None if row.state == "open" else row.closed_ms or 0
