@@ -102,10 +102,11 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
             CannotSendError: the source address cannot be had.
             KafkaError: Kafka refuses us for a reason that waiting does not mend.
         """
-        self._ports.open()
-        writing = asyncio.create_task(self._writer.run(stop))
-        tasks = [writing, *map(asyncio.create_task, (self._poll(), self._keep_house(), _set(stop)))]
+        tasks: list[asyncio.Task[None]] = []
         try:
+            self._ports.open()
+            writing = asyncio.create_task(self._writer.run(stop))
+            tasks += [writing, *map(asyncio.create_task, (self._poll(), self._keep_house(), _set(stop)))]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()  # what ended one of them ends the process
@@ -114,7 +115,7 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
             for task in tasks[1:]:
                 task.cancel()
             await writing
-            await self._commit()
+            await self._commit_soon()
         finally:
             self._end_kicks()
             for task in tasks:
@@ -282,15 +283,20 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
         if not offsets:
             return
         try:
-            await asyncio.wait_for(self._consumer.commit(offsets), LAST_COMMIT_WITHIN_S)
+            await self._consumer.commit(offsets)
             self._committed |= changed
-        except (KafkaError, IllegalStateError, TimeoutError) as failed:
+        except (KafkaError, IllegalStateError) as failed:
             log.info("not committed (%s); a later commit says it all", failed)
+
+    async def _commit_soon(self) -> None:
+        """Commit, but let nobody wait for a Kafka that is away."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._commit(), LAST_COMMIT_WITHIN_S)
 
     async def on_partitions_revoked(self, _revoked: Collection[TopicPartition]) -> None:
         """The group is about to share its partitions out anew: say how far we are."""
         self._reading.clear()
-        await self._commit()
+        await self._commit_soon()
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Pause, and leave the rest to a task: no heartbeat runs while this is waited for."""

@@ -334,8 +334,9 @@ def test_whatever_happens_in_whatever_order_there_is_exactly_one_final_result_by
 
     note(outputs)
     for what, later, cause, jitter in happenings:
-        keep_timers(ms + later)
-        ms += later
+        then = ms + later
+        keep_timers(then)
+        ms = then
         impossible = what is Input.TURN and kick.state is not State.QUEUED
         try:
             note(step(kick, Event(what, at(ms), jitter=jitter, identifier=1, error_cause=cause)))
