@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, version
+
 import click
 
 from agents.commands import broker, checks, explain, kick, parts, policy, sessions, simulate, topics, up, watch
 
 
+def _version() -> str:
+    """The installed package's; a bare checkout has none."""
+    try:
+        return version("curfew")
+    except PackageNotFoundError:
+        return "from a checkout"
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@click.version_option(package_name="curfew")
+@click.version_option(_version(), prog_name="curfew")
 def main() -> None:
     """Curfew: RADIUS accounting as a stream. One truth about each session, limits, and disconnects that are proven.
 

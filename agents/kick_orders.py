@@ -15,7 +15,7 @@ import msgspec
 from aiokafka.structs import ConsumerRecord
 
 from agents.directory import session_name
-from agents.kafka_client import idempotent_producer, topic_name
+from agents.kafka_client import close, idempotent_producer, topic_name
 from agents.topic_admin import kafka_answers
 from agents.topic_reader import TopicReader, reading
 from schemas.codec import Text, decoder, display, encode
@@ -103,7 +103,7 @@ async def write_orders(configuration: Configuration, orders: Sequence[OperatorCo
             ]
             written = await asyncio.gather(*sent)
     finally:
-        await producer.stop()
+        await close(producer)
     return {(place.partition, place.offset): order.id for place, order in zip(written, orders, strict=True)}
 
 

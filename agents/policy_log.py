@@ -6,16 +6,17 @@ told; a version number is never given twice.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import ProducerFenced
+from aiokafka.errors import GroupCoordinatorNotAvailableError, ProducerFenced
 
 from agents.directory import Directory, nothing
-from agents.kafka_client import client_settings, prefixed, topic_name
+from agents.kafka_client import client_settings, close, prefixed, topic_name
 from agents.topic_admin import admin_client, kafka_answers
 from agents.topic_reader import reading
 from schemas.codec import decoder, encode
@@ -26,6 +27,8 @@ from schemas.policy import Policy
 from schemas.topics import POLICY, POLICY_TRANSACTIONAL_ID, TABLE, WORKER_GROUP
 
 POLICY_NAME = "default"
+COORDINATOR_RETRY_S = 0.1
+_MEMBERS = 5  # their place in a described group, in all versions of the protocol that describe one
 _VERSION = decoder(PolicyVersion).decode
 
 
@@ -88,15 +91,19 @@ async def publish(configuration: Configuration, policy: Policy, who: str, now_ms
             return Published(versions[-1], is_new=False)
         number = versions[-1].version + 1 if versions else 1
         version = PolicyVersion(name=POLICY_NAME, version=number, time_ms=now_ms, who=who, policy=policy)
-        async with kafka_answers(configuration), producer.transaction():
-            await producer.send_and_wait(topic_name(configuration, POLICY), encode(version), key=policy_key(number).encode())
-    except ProducerFenced as overtaken:
-        raise OvertakenError(
-            "somebody else published a policy meanwhile, and this one was not: look at `curfew policy show`."
-        ) from overtaken
+        async with kafka_answers(configuration):
+            await _write(producer, topic_name(configuration, POLICY), version)
     finally:
-        await producer.stop()
+        await close(producer)
     return Published(version, is_new=True)
+
+
+async def _write(producer: AIOKafkaProducer, topic: str, version: PolicyVersion) -> None:
+    try:
+        async with producer.transaction():
+            await producer.send_and_wait(topic, encode(version), key=policy_key(version.version).encode())
+    except ProducerFenced as overtaken:
+        raise OvertakenError("somebody else published meanwhile, and this policy was not: look at `curfew policy show`.") from overtaken
 
 
 async def wait_in_force(configuration: Configuration, version: int, within_s: float) -> tuple[dict[int, int], int]:
@@ -140,8 +147,17 @@ def offsets_in_force(directory: Directory) -> dict[int, dict[int, int]]:
 
 
 async def workers_run(configuration: Configuration) -> bool:
-    """Whether anybody is in the workers' consumer group."""
+    """Whether anybody is in the workers' consumer group.
+
+    Raises:
+        KafkaUnreachableError: Kafka does not answer.
+    """
     group = prefixed(configuration, WORKER_GROUP)
     async with admin_client(configuration) as admin:
-        answers = await admin.describe_consumer_groups([group])
-    return any(len(described[5]) > 0 for answer in answers for described in answer.groups)
+        while True:
+            try:
+                answers = await admin.describe_consumer_groups([group])
+            except GroupCoordinatorNotAvailableError:  # a new Kafka makes its topic of groups when it is first asked for one
+                await asyncio.sleep(COORDINATOR_RETRY_S)
+            else:
+                return any(len(described[_MEMBERS]) > 0 for answer in answers for described in answer.groups)

@@ -23,6 +23,10 @@ from schemas.topics import TOPICS, Topic
 
 ANSWER_WITHIN_S = 10.0
 COMPARED_SETTINGS = ("cleanup.policy", "retention.ms")
+_START_IT = (
+    "start it (`curfew up`, or `curfew broker start` for the embedded one alone), "
+    "or name another with KAFKA_BOOTSTRAP_SERVERS or [kafka] bootstrap_servers"
+)
 _ALREADY_EXISTS = 36  # the protocol's error code
 _UNKNOWN_TOPIC = 3
 _POLL_S = 0.05
@@ -31,12 +35,9 @@ _POLL_S = 0.05
 class KafkaUnreachableError(CurfewError):
     """Kafka does not answer, or refuses us."""
 
-    def __init__(self, configuration: Configuration, what: str) -> None:
+    def __init__(self, configuration: Configuration, what: str, remedy: str = _START_IT) -> None:
         self.address = str(client_settings(configuration)["bootstrap_servers"])
-        super().__init__(
-            f"Kafka at {self.address} {what}: start it (`curfew up` or `curfew broker start` for the embedded one), "
-            "or name another with KAFKA_BOOTSTRAP_SERVERS or [kafka] bootstrap_servers."
-        )
+        super().__init__(f"Kafka at {self.address} {what}: {remedy}.")
 
 
 class TopicsMissingError(CurfewError):
@@ -70,11 +71,11 @@ async def kafka_answers(configuration: Configuration, within_s: float = ANSWER_W
     except TimeoutError as late:
         raise KafkaUnreachableError(configuration, f"did not answer within {within_s:g} s") from late
     except AuthenticationFailedError as refused:
-        raise KafkaUnreachableError(configuration, f"refused our credentials ({refused})") from refused
+        raise KafkaUnreachableError(configuration, f"refused our credentials ({refused})", "see [kafka] sasl_*") from refused
     except (KafkaConnectionError, OSError) as refused:
         raise KafkaUnreachableError(configuration, "cannot be reached") from refused
     except KafkaError as refused:
-        raise KafkaUnreachableError(configuration, f"refused ({type(refused).__name__})") from refused
+        raise KafkaUnreachableError(configuration, f"refused ({refused})", "its own log says more") from refused
 
 
 @asynccontextmanager
@@ -107,9 +108,11 @@ async def ensure_topics(configuration: Configuration) -> Made:
     async with admin_client(configuration) as admin:
         facts = await _facts(admin, configuration, TOPICS)
         _refuse_differences(configuration, facts)
-        missing = [topic for topic in TOPICS if topic not in facts]
-        await _create(admin, configuration, missing)
-        return Made(*([topic_name(configuration, topic) for topic in TOPICS if (topic in facts) is there] for there in (False, True)))
+        created = await _create(admin, configuration, [topic for topic in TOPICS if topic not in facts])
+        if len(created) + len(facts) < len(TOPICS):  # somebody else made some of them meanwhile
+            _refuse_differences(configuration, await _facts(admin, configuration, TOPICS))
+    names = [topic_name(configuration, topic) for topic in TOPICS]
+    return Made([name for name in names if name in created], [name for name in names if name not in created])
 
 
 async def require_topics(configuration: Configuration) -> None:
@@ -171,19 +174,23 @@ async def _facts(admin: AIOKafkaAdminClient, configuration: Configuration, topic
     return {by_name[name]: TopicFacts(len(described[name]["partitions"]), settings[name]) for name in there}
 
 
-async def _create(admin: AIOKafkaAdminClient, configuration: Configuration, topics: list[Topic]) -> None:
+async def _create(admin: AIOKafkaAdminClient, configuration: Configuration, topics: list[Topic]) -> set[str]:
+    """Make topics; those that exist by now are left alone. Returns the names of those that were made."""
     if not topics:
-        return
+        return set()
     kafka = configuration.kafka
     wanted = [
         NewTopic(topic_name(configuration, topic), kafka.partitions, kafka.replication_factor, topic_configs=topic.settings())
         for topic in topics
     ]
-    answer = await admin.create_topics(wanted)
-    for name, code, *words in answer.topic_errors:
-        if code not in (0, _ALREADY_EXISTS):
+    created = set()
+    for name, code, *words in (await admin.create_topics(wanted)).topic_errors:
+        if code == 0:
+            created.add(name)
+        elif code != _ALREADY_EXISTS:
             raise CurfewError(f"Kafka refused to make {name}: {words[0] if words and words[0] else for_code(code).__name__}")
     await _wait_for_leaders(admin, {topic.name for topic in wanted})
+    return created
 
 
 async def _wait_for_leaders(admin: AIOKafkaAdminClient, names: set[str]) -> None:

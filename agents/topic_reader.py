@@ -13,7 +13,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from agents.kafka_client import client_settings, topic_name
+from agents.kafka_client import client_settings, close, topic_name
 from agents.topic_admin import ANSWER_WITHIN_S, KafkaUnreachableError, TopicsMissingError, describe_topics, kafka_answers
 from schemas.configuration import Configuration
 from schemas.topics import KIND_HEADER, Topic
@@ -153,7 +153,7 @@ async def reading(
             await consumer.seek_to_beginning(*assigned)
         yield TopicReader(configuration, consumer, {topic: facts[topic].partitions for topic in topics})
     finally:
-        await consumer.stop()
+        await close(consumer)
 
 
 def kind_of(record: ConsumerRecord[Any, Any]) -> str:

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from agents.commands.sessions import COLUMNS, cells
-from agents.commands.terminal import Refused, configured, json_option, person, person_looks, plain_table, plural, run, say, show
+from agents.commands.terminal import Refused, configured, json_option, person, plain_table, plural, run, say, show
 from agents.directory import Directory, Selection, read_directory, session_name
 from agents.kick_orders import Fate, Fates, following, orders_for, write_orders
 from agents.topic_admin import require_topics
@@ -77,7 +77,7 @@ def kick(
         raise Refused(str(wrong)) from wrong
     directory = run(read_directory(configuration, selection))
     rows = _targets(directory, session)
-    _show_targets(rows, as_json=as_json and dry_run)
+    _show_targets(rows, dry_run=dry_run, as_json=as_json)
     if dry_run:
         return
     if not rows:
@@ -99,14 +99,14 @@ def _targets(directory: Directory, session: str) -> list[SessionRow]:
     return rows
 
 
-def _show_targets(rows: list[SessionRow], *, as_json: bool) -> None:
-    """Who would be hit: data of a dry run, talk before a kick."""
-    if as_json:
-        show(rows, COLUMNS, as_json=True, as_object=_target, cells=cells)
+def _show_targets(rows: list[SessionRow], *, dry_run: bool, as_json: bool) -> None:
+    """Who would be hit: the data of a dry run, and talk before a kick."""
+    if dry_run:
+        show(rows, COLUMNS, as_json=as_json, as_object=_target, cells=cells)
     elif rows:
         for line in plain_table(COLUMNS, [cells(row) for row in rows]):
             say(line)
-    say(f"{plural(len(rows), 'session')} would be disconnected." if person_looks() or not rows else f"{plural(len(rows), 'session')}.")
+    say(f"{plural(len(rows), 'session')} {'would be' if dry_run else 'to be'} disconnected.")
 
 
 def _target(row: SessionRow) -> dict[str, Any]:

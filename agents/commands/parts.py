@@ -64,12 +64,17 @@ def worker(configuration: Configuration) -> None:
 @click.command()
 @configured
 def kicker(configuration: Configuration) -> None:
-    """Carry disconnect commands out: Disconnect-Requests to the NASes (RFC 5176), and results that say what is proven."""
+    """Carry disconnect commands out: Disconnect-Requests to the NASes (RFC 5176), and results that say what is proven.
+
+    SIGHUP reads NASes and secrets again.
+    """
     from agents.kicker import run_kicker  # noqa: PLC0415 - as above
+
+    config = click.get_current_context().meta[CONFIG_META]
 
     async def work(configuration: Configuration, health: Health, stop: asyncio.Event) -> None:
         await _wait_for_topics(configuration, health, stop)
-        await run_kicker(configuration, health, stop)
+        await run_kicker(configuration, health, stop, reread=lambda: load_settings(config))
 
     _run("kicker", configuration, work, 1)
 
@@ -98,21 +103,16 @@ async def _run_alone(name: str, configuration: Configuration, work: Work) -> Non
 
 
 async def _run_several(name: str, configuration: Configuration, processes: int) -> None:
-    """So many children of this very command; SIGHUP goes on to each."""
+    """So many children of this very command; SIGHUP goes on to those that read their configuration again."""
     stop, health = _stop_on_signals(), Health(name)
     config = click.get_current_context().meta[CONFIG_META]
     arguments = (name, *(("--config", str(config)) if config else ()))
     with tempfile.TemporaryDirectory(prefix="curfew-") as directory:
         stage = [Part(f"{name}-{number}", arguments) for number in range(1, processes + 1)]
         supervisor = Supervisor([stage], directory=Path(directory), environment=os.environ, health=health, say=say)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _pass_on, supervisor, signal.SIGHUP)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, supervisor.send, "ingest", signal.SIGHUP)
         async with serve_health(configuration, health, metrics_dir=Path(directory)):
             await supervisor.run(stop)
-
-
-def _pass_on(supervisor: Supervisor, number: signal.Signals) -> None:
-    for child in supervisor.children:
-        child.send(number)
 
 
 async def _wait_for_topics(configuration: Configuration, health: Health, stop: asyncio.Event) -> None:

@@ -9,7 +9,20 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from agents.commands.terminal import Refused, configured, json_option, moment, octets, person_looks, plural, rich_table, run, say, show
+from agents.commands.terminal import (
+    Refused,
+    configured,
+    json_option,
+    moment,
+    octets,
+    person_looks,
+    plural,
+    rich_table,
+    run,
+    run_until_interrupted,
+    say,
+    show,
+)
 from agents.directory import Directory, Selection, read_directory
 from agents.topic_reader import reading
 from schemas.codec import display, loads
@@ -45,7 +58,7 @@ def sessions(configuration: Configuration, *, user: str, nas: str, mac: str, end
     if follow:
         if as_json or not person_looks():
             raise Refused("--follow draws a table on a terminal; in a pipe take `curfew watch --json`")
-        run(_follow(configuration, selection))
+        run_until_interrupted(_follow(configuration, selection))
         return
     directory = run(read_directory(configuration, selection))
     show(directory.rows(), COLUMNS, as_json=as_json, as_object=as_object, cells=cells)

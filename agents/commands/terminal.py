@@ -7,6 +7,7 @@ one JSON object a line with `--json`. Exit status 0: done; 1: it failed, and one
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import os
@@ -77,6 +78,12 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     except BrokenPipeError:  # the reader of the pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+
+
+def run_until_interrupted(work: Coroutine[Any, Any, None]) -> None:
+    """As `run`, for what has no end of its own: Ctrl-C is how a person ends it."""
+    with contextlib.suppress(KeyboardInterrupt):
+        run(work)
 
 
 def person_looks() -> bool:

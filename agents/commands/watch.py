@@ -10,7 +10,7 @@ import click
 import msgspec
 from aiokafka.structs import ConsumerRecord
 
-from agents.commands.terminal import configured, json_option, moment, person_looks, run, say
+from agents.commands.terminal import configured, json_option, moment, person_looks, run_until_interrupted, say
 from agents.directory import home_of, identities_of
 from agents.topic_reader import reading
 from schemas.codec import decoder, display, dumps
@@ -50,7 +50,7 @@ def watch(
         if not any(_fits(name, wanted) for name in known):
             raise click.UsageError(f"no event is of type {wanted!r}; there are {', '.join(known)}")
     identities = identities_of(configuration, user) if user else frozenset()
-    run(_watch(configuration, identities, types, from_beginning=from_beginning, for_s=for_s, as_json=as_json))
+    run_until_interrupted(_watch(configuration, identities, types, from_beginning=from_beginning, for_s=for_s, as_json=as_json))
 
 
 def _fits(name: str, wanted: str) -> bool:
@@ -96,7 +96,7 @@ def line(event: SessionEvent) -> str:
         f"{display(event.user_name) or event.identity or '-'}",
         f"{event.nas}/{display(event.acct_session_id)}" if event.acct_session_id else event.nas,
     ]
-    details = [event.text, f"said by {event.said_by}" if event.said_by else None, event.cause, f"rule {event.rule}" if event.rule else None]
+    details = [display(event.text), f"said by {event.said_by}" if event.said_by else None, event.cause, f"rule {event.rule}" if event.rule else None]
     type_ = f"{event.type:<24}"
     if person_looks():
         colour = "yellow" if event.type in _ENDS else _COLOURS[event.type.partition(".")[0]]

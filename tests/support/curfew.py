@@ -1,0 +1,50 @@
+"""The command `curfew` as a person runs it: a process of its own with a configuration, its output and its exit status."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from schemas.codec import loads
+
+ROOT = Path(__file__).resolve().parents[2]
+END_WITHIN_S = 60
+
+
+class Ended(NamedTuple):
+    """How it ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def objects(self) -> list:
+        """Standard output as one JSON object a line."""
+        return [loads(line) for line in self.out.splitlines()]
+
+
+class Curfew:
+    """`curfew` with one configuration file."""
+
+    def __init__(self, config: Path) -> None:
+        self.config = config
+
+    async def __call__(self, *arguments: str, config: bool = True) -> Ended:
+        """Run it to its end; standard input is empty, standard output a pipe."""
+        process = await self.start(*arguments, config=config)
+        out, err = await asyncio.wait_for(process.communicate(), END_WITHIN_S)
+        return Ended(process.returncode, out.decode(), err.decode())
+
+    async def start(self, *arguments: str, config: bool = True) -> asyncio.subprocess.Process:
+        """Start it; the caller ends it."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("KAFKA_", "CURFEW_"))}
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "agents.cli", *arguments, *(("--config", str(self.config)) if config else ())),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=self.config.parent,
+            env=environment | {"PYTHONPATH": str(ROOT), "TZ": "UTC", "USER": "tester"},
+        )
