@@ -15,6 +15,7 @@ Memory: a command that waits for a dead NAS is open, and a partition with `BUSY_
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import signal
@@ -167,7 +168,7 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
                 self._reject(part, record, kind, refusal)
 
     def _take_command(self, part: OpenCommands, offset: int, command: DisconnectCommand) -> None:
-        if not part.open(offset, command.id):
+        if not part.take(offset, command.id):
             return
         acknowledged, early = part.to_resume(command.id), part.take_early(command.id)
         if command.id in self._unwritten or command.id in self._dispatcher:

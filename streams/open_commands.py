@@ -86,7 +86,7 @@ class OpenCommands:
         """That record is done with."""
         self._marks.pop(offset, None)
 
-    def open(self, offset: int, command_id: str) -> bool:
+    def take(self, offset: int, command_id: str) -> bool:
         """A command at a held offset. False: it is a repeat of one that is open or finished, and the record is done with."""
         if command_id in self._offsets or command_id in self._finished:
             self.let_go(offset)

@@ -3,23 +3,29 @@
 import asyncio
 import contextlib
 import itertools
+import os
+import signal
 import socket
 import time
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
 from prometheus_client import REGISTRY
 
+from agents import kicker
 from agents.health import Health
 from agents.kick_ports import CannotSendError
 from agents.kicker import run_kicker
 from schemas.codec import encode, loads
 from schemas.configuration import Configuration, Disconnect, Kafka, Kicker, Nas
 from schemas.disconnect import DisconnectCommand, SessionNotice
+from schemas.errors import CurfewError
 from schemas.topics import ACCOUNTING, COMMANDS, KICKER_GROUP, REJECTED, RESULTS
+from streams import open_commands
 from streams.partitioner import partition_of
 from streams.radius.simulated import build_disconnect_reply, parse_disconnect_request
 from streams.retransmission import Schedule
@@ -213,10 +219,10 @@ def noisy(request):
 
 
 @contextlib.asynccontextmanager
-async def running(configuration, schedule=SHORT):
+async def running(configuration, schedule=SHORT, reread=None):
     """A kicker that is ready; it ends as a person would end it."""
     health, stop = Health("kicker"), asyncio.Event()
-    task = asyncio.create_task(run_kicker(configuration, health, stop, schedule=schedule))
+    task = asyncio.create_task(run_kicker(configuration, health, stop, schedule=schedule, reread=reread))
     deadline = time.monotonic() + DEADLINE_S
     try:
         while not health.is_ready:
@@ -398,6 +404,41 @@ async def test_kafka_away_for_longer_than_a_request_is_waited_for_and_no_result_
         await own_kafka.resume()
         await bench.until(lambda: "refused" in bench.outcomes(command))
         assert set(bench.outcomes(command)) == {"refused"}
+
+
+async def test_a_full_partition_waits_in_the_topic_goes_on_and_loses_nothing(bench, monkeypatch):
+    """5.5 and 5.7: memory is bounded by `BUSY_MAX`; here by 3 commands without an answer."""
+    monkeypatch.setattr(open_commands, "BUSY_MAX", 3)
+    commands = [await bench.order("dead") for _ in range(12)]
+    behind = await bench.order("gone" if partition_of("gone", PARTITIONS) == partition_of("dead", PARTITIONS) else "dead")
+    monkeypatch.setattr(kicker, "POLL_RECORDS", 2)
+    async with running(bench.configuration):
+        await bench.until(lambda: len(bench.seen[RESULTS.name]) == 13)
+    assert all(bench.outcomes(command) == ["unanswered"] for command in commands)
+    assert len(bench.outcomes(behind)) == 1
+    assert await bench.committed() == (13, 13)
+
+
+async def test_the_configuration_is_read_again_at_sighup_and_a_wrong_one_changes_nothing(bench):
+    """5.7: a NAS that was unknown is known afterwards."""
+    known = bench.configuration
+    readings = iter([CurfewError("line 3: no"), known])
+
+    def reread():
+        reading = next(readings)
+        if isinstance(reading, CurfewError):
+            raise reading
+        return reading
+
+    without = msgspec.structs.replace(known, nas=())
+    async with running(without, reread=reread):
+        for outcome in ("unknown-nas", "unknown-nas", "gone"):
+            command = await bench.order("gone")
+            await bench.until_outcomes(command, outcome)
+            if outcome != "gone":
+                os.kill(os.getpid(), signal.SIGHUP)
+                await asyncio.sleep(0)
+    assert len(bench.nases["gone"].requests) == 1
 
 
 async def test_a_source_address_of_another_machine_is_said_with_its_remedy(bench):

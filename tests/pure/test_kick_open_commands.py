@@ -25,7 +25,7 @@ def notice(command_id):
 
 def read(part, offset, command_id):
     part.hold(offset)
-    return part.open(offset, command_id)
+    return part.take(offset, command_id)
 
 
 def test_the_commit_point_is_the_oldest_command_without_a_final_result():
