@@ -66,7 +66,7 @@ class Child:
         reason: why it is not ready; empty when it is.
     """
 
-    def __init__(self, part: Part, directory: Path, environment: Mapping[str, str], say: Say) -> None:
+    def __init__(self, part: Part, directory: Path, environment: Mapping[str, str], say: Say, changed: Callable[[], None]) -> None:
         self.part = part
         self.pid: int | None = None
         self.reason = "starting"
@@ -74,6 +74,7 @@ class Child:
         self._environment = {**environment, METRICS_DIR_VARIABLE: str(directory), STATUS_SOCKET_VARIABLE: str(self._socket)}
         self._directory = directory
         self._say = say
+        self._changed = changed
         self._stopping = asyncio.Event()
         self._last_words = ""
 
@@ -99,6 +100,7 @@ class Child:
             if time.monotonic() - began_s > STEADY_S:
                 pause_s = PAUSE_MIN_S
             self.reason = _ending(status)
+            self._changed()
             words = f": {self._last_words}" if self._last_words else ""
             self._say(f"The {self.part.name} {_ending(status)}{words}; it is started again in {pause_s:g} s")
             with contextlib.suppress(TimeoutError):
@@ -187,7 +189,7 @@ class Supervisor:
             health: is told whether all children are ready.
             say: gets a line for people.
         """
-        self._stages = [[Child(part, directory, environment, say) for part in stage] for stage in stages]
+        self._stages = [[Child(part, directory, environment, say, self._judge) for part in stage] for stage in stages]
         self._health = health
         self._say = say
         self._was_ready = asyncio.Event()
@@ -240,13 +242,17 @@ class Supervisor:
         """Keep the health: ready when every child is."""
         while True:
             await asyncio.gather(*(child.ask() for child in self.children))
-            reasons = [f"{child.part.name}: {child.reason}" for child in self.children if child.reason]
-            if reasons:
-                self._health.not_ready("; ".join(reasons))
-            else:
-                self._health.ready()
-                self._was_ready.set()
+            self._judge()
             await asyncio.sleep(ASK_EVERY_S)
+
+    def _judge(self) -> None:
+        """Tell the health what the children's reasons come to."""
+        reasons = [f"{child.part.name}: {child.reason}" for child in self.children if child.reason]
+        if reasons:
+            self._health.not_ready("; ".join(reasons))
+        else:
+            self._health.ready()
+            self._was_ready.set()
 
     async def _stop_stage(self, kept: Mapping[Child, asyncio.Task[None]]) -> None:
         for child in kept:
