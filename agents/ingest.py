@@ -179,7 +179,7 @@ class Ingest:
             return _answer_again(receiver, answer, address)
         if packet[0] == STATUS_SERVER:
             lane = self.writer.journal[self._step.partition_of_source(source)]
-            status_request = (key, packet, secret, [], receiver, lane.alone, None)
+            status_request: Request = (key, packet, secret, [], receiver, lane.alone, None)
             self._duplicates.begin(key, status_request)
             # The tick is its own: RFC 5997 section 4.2 lets us be silent while nothing can be recorded.
             lane.append((None, encode(self._talking.bare_tick(mono_ms, wall_ms)), TICK_KIND, wall_ms, status_request))

@@ -198,7 +198,9 @@ class JournalWriter:
                     break
                 items.append(waiting.popleft())
             lane.sent_at_s = time.monotonic()
-            await (await producer.send_batch(batch, lane.topic, partition=lane.partition))
+            acknowledgement = await producer.send_batch(batch, lane.topic, partition=lane.partition)
+            acknowledgement.add_done_callback(_look_at)
+            await asyncio.shield(acknowledgement)
             lane.in_flight = []
             metrics.BATCHES.labels("acknowledged").inc()
             metrics.BATCH_ACK_S.observe(time.monotonic() - lane.sent_at_s)
@@ -213,6 +215,12 @@ class JournalWriter:
                 failed, lane.in_flight = lane.in_flight, []
                 metrics.BATCHES.labels("failed").inc()
                 self._on_failed(failed)
+
+
+def _look_at(acknowledgement: "asyncio.Future[object]") -> None:
+    """See a failure that nobody waits for, since its lane ended before: asyncio would complain of it at some later time."""
+    if not acknowledgement.cancelled():
+        acknowledgement.exception()
 
 
 async def _end(producer: AIOKafkaProducer) -> None:
