@@ -183,7 +183,7 @@ class PartitionOwner:
         """End it without a checkpoint."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-        self._clear_gauges()
+        metrics.OPEN.labels(self.journal.partition).set(0)  # the next owner, perhaps in another process, says what there is
 
     def apply(self, epoch: int, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
         """Apply polled records and hand their outputs over; a poll from before the partition's last move is dropped.
@@ -370,12 +370,6 @@ class PartitionOwner:
         highwater = self._around.consumer.highwater(self.journal) if self._is_assigned() else None
         if highwater is not None:
             metrics.LAG.labels(partition).set(highwater - self.next_offset)
-
-    def _clear_gauges(self) -> None:
-        """The partition's next owner reports them."""
-        for gauge in (metrics.LAG, metrics.OPEN, metrics.CHECKPOINT_MS):
-            with contextlib.suppress(KeyError):
-                gauge.remove(self.journal.partition)
 
 
 def _kind_of(record: ConsumerRecord[bytes, bytes]) -> str:

@@ -52,8 +52,8 @@ log = logging.getLogger(__name__)
 Records = Sequence[ConsumerRecord[bytes, bytes]]
 
 
-class SendingError(CurfewError):
-    """What was decided cannot be written to Kafka."""
+class KafkaRefusesError(CurfewError):
+    """Kafka is there and refuses what we need of it, again and again."""
 
 
 class Poll(NamedTuple):
@@ -151,8 +151,14 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is
         if revoked:
             await self._hand_over()
 
-    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+    def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """After a rebalance: keep what stays, end what went, begin what is new. Waits for nothing."""
+        try:
+            self._take_over(assigned)
+        except Exception as error:  # noqa: BLE001 - aiokafka would log it and go on without state
+            self._on_failure(error)
+
+    def _take_over(self, assigned: Sequence[TopicPartition]) -> None:
         generation = _generation_of(self._consumer)
         self._assignor.on_generation_assignment(generation)
         kept = set(assigned) if generation == self._generation + 1 else set()
@@ -246,7 +252,7 @@ class PollService(Service):
         """Memberships until stopped.
 
         Raises:
-            SendingError: `MEMBERSHIPS_MAX` of them in a row failed without one committed checkpoint.
+            KafkaRefusesError: `MEMBERSHIPS_MAX` of them in a row failed without one committed checkpoint.
             Exception: whatever a membership could not bear, Kafka's errors excepted.
         """
         failures = 0
@@ -258,7 +264,7 @@ class PollService(Service):
             except KafkaError as error:
                 failures = 1 if membership.progressed else failures + 1
                 if failures >= MEMBERSHIPS_MAX and not error.retriable:
-                    raise SendingError(
+                    raise KafkaRefusesError(
                         f"Kafka refused {failures} times in a row, the last time with {error!r}. "
                         "Look at the broker's log and at this client's rights."
                     ) from error

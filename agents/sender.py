@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
@@ -51,17 +51,20 @@ class Sendable(Protocol):
 class Share:
     """The outputs of a source partition between two checkpoints."""
 
-    __slots__ = ("_settled", "unacknowledged")
+    __slots__ = ("_ledger", "_settled", "unacknowledged")
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         self.unacknowledged = 0
+        self._ledger = ledger
         self._settled = asyncio.Event()
 
     def acknowledge(self, count: int) -> None:
-        """Count that many as acknowledged."""
+        """Count that many as acknowledged, here and in the ledger."""
         self.unacknowledged -= count
         if self.unacknowledged == 0:
             self._settled.set()
+        self._ledger.unacknowledged -= count
+        self._ledger.on_acknowledged()
 
     async def settled(self) -> None:
         """Wait until Kafka has acknowledged all of it; nothing may be added any more."""
@@ -81,30 +84,17 @@ class Ledger:
     def __init__(self, on_acknowledged: Callable[[], None]) -> None:
         self.unacknowledged = 0
         self.on_acknowledged = on_acknowledged
-        self.share = Share()
+        self.share = Share(self)
 
     def cut(self) -> Share:
         """The outputs since the last cut, closed: what comes now belongs to the next share."""
-        share, self.share = self.share, Share()
+        share, self.share = self.share, Share(self)
         return share
 
-    def add(self, count: int) -> Share:
-        """Count outputs as handed over; return the share that they belong to."""
+    def add(self, count: int) -> None:
+        """Count outputs as handed over, in the current share."""
         self.unacknowledged += count
         self.share.unacknowledged += count
-        return self.share
-
-    def acknowledge(self, share: Share, count: int) -> None:
-        """Count outputs of a share as acknowledged."""
-        self.unacknowledged -= count
-        share.acknowledge(count)
-        self.on_acknowledged()
-
-
-class _Waiting(NamedTuple):
-    output: Sendable
-    ledger: Ledger
-    share: Share
 
 
 class Sender:
@@ -122,15 +112,15 @@ class Sender:
         self._on_failure = on_failure
         self._lanes: dict[tuple[str, int], _Lane] = {}
 
-    def put(self, outputs: Iterable[Sendable], ledger: Ledger) -> None:
+    def put(self, outputs: Sequence[Sendable], ledger: Ledger) -> None:
         """Hand outputs over; they go out in the order of their topic-partition. Does not wait: the ledger says how much is waiting."""
-        count = 0
         lanes, share = self._lanes, ledger.share
-        for count, output in enumerate(outputs, start=1):  # noqa: B007 - the number of outputs, used below
+        for output in outputs:
             lane = lanes.get((output.topic, output.partition)) or self._open_lane(output.topic, output.partition)
-            lane.queue.append(_Waiting(output, ledger, share))
-            lane.filled.set()
-        ledger.add(count)
+            if not lane.queue:
+                lane.filled.set()
+            lane.queue.append((output, share))
+        ledger.add(len(outputs))
 
     async def close(self) -> None:
         """End every lane; what is in them is not sent (whoever applies those records again sends it again, with the same ids)."""
@@ -148,7 +138,7 @@ class _Lane:
     """The outputs for one topic-partition."""
 
     def __init__(self, producer: AIOKafkaProducer, place: TopicPartition, on_failure: Callable[[Exception], None]) -> None:
-        self.queue: deque[_Waiting] = deque()
+        self.queue: deque[tuple[Sendable, Share]] = deque()
         self.filled = asyncio.Event()
         self._producer = producer
         self._place = place
@@ -161,23 +151,23 @@ class _Lane:
                 await self.filled.wait()
                 batch, taken = self._next_batch()
                 await (await send_batch(self._producer, batch, self._place))
-                for (ledger, share), count in taken.items():
-                    ledger.acknowledge(share, count)
+                for share, count in taken.items():
+                    share.acknowledge(count)
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody else would hear of it
             self._on_failure(error)
 
-    def _next_batch(self) -> tuple[BatchBuilder, Counter[tuple[Ledger, Share]]]:
+    def _next_batch(self) -> tuple[BatchBuilder, Counter[Share]]:
         """As much of the queue as goes into one batch, and whose it is."""
         batch = self._producer.create_batch()
-        taken: Counter[tuple[Ledger, Share]] = Counter()
+        taken: Counter[Share] = Counter()
         queue = self.queue
         while queue:
-            output, ledger, share = queue[0]
+            output, share = queue[0]
             headers = [(KIND_HEADER, output.kind.encode())] if output.kind else []
             if batch.append(key=output.key, value=output.value, timestamp=None, headers=headers) is None:
                 break
             queue.popleft()
-            taken[ledger, share] += 1
+            taken[share] += 1
         if not queue:
             self.filled.clear()
         batch.close()

@@ -8,6 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
 
 from agents import checkpoint, kafka_client
+from agents.poll import Membership, Poll
 from agents.topic_admin import TopicsDifferError
 from schemas.configuration import Configuration
 from schemas.configuration import Kafka as KafkaSettings
@@ -72,6 +73,22 @@ async def test_a_defect_in_the_core_ends_the_process_and_commits_nothing_after_i
             await asyncio.wait_for(worker.task, 20)
         assert not worker.health.is_ready
         assert await read_table(configuration) == before
+
+
+async def test_an_agent_that_crashes_outside_the_core_ends_the_process(kafka: Kafka, prefix: str, monkeypatch: pytest.MonkeyPatch):
+    """DESIGN: any other exception ends the process; Faust alone would start the agent again, without the poll."""
+
+    def crash(membership: Membership, poll: Poll) -> None:
+        raise ZeroDivisionError(len(poll.records))
+
+    monkeypatch.setattr(Membership, "apply", crash)
+    configuration = await make_installation(kafka.bootstrap, prefix)
+    async with feed(configuration) as feeding:
+        worker = RunningWorker(configuration)
+        await feeding.send(10)
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wait_for(worker.task, 20)
+        assert (await read_table(configuration))[1] == dict.fromkeys(range(4), 0)
 
 
 async def test_a_restore_that_fails_ends_the_process(kafka: Kafka, prefix: str):

@@ -14,7 +14,7 @@ from aiokafka.structs import TopicPartition
 from agents import checkpoint
 from agents.kafka_client import close, topic_name
 from agents.partition_owner import TRIES_MAX
-from agents.poll import SendingError
+from agents.poll import KafkaRefusesError
 from schemas.topics import COMMANDS, REJECTED, TABLE
 from tests.support.fake_core import HUGE, FakeCore
 from tests.support.kafka import Kafka
@@ -147,7 +147,7 @@ async def test_a_send_that_fails_every_time_ends_the_process_with_a_sentence(kaf
         for partition in range(4):
             await feeding.send_one(partition, "user1", b"huge-output")
         worker = RunningWorker(configuration)
-        with pytest.raises(SendingError, match="MessageSizeTooLarge"):
+        with pytest.raises(KafkaRefusesError, match="MessageSizeTooLarge"):
             await asyncio.wait_for(worker.task, 25)
         assert (await read_table(configuration))[1] == dict.fromkeys(range(4), 0)
 
