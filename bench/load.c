@@ -3,8 +3,9 @@
  *   cc -O2 -o load bench/load.c && ./load 127.0.0.1 1813 SECRET PACKETS WINDOW USERS [SECONDS]
  *
  * Users log in, report and log out: packet n is the (n / USERS)-th of user n % USERS: Start, three Interims, Stop, then a new session. It stops
- * after PACKETS or, where SECONDS is given, when they are over. One JSON object goes to standard output: packets, seconds, packets_s, latency
- * percentiles in milliseconds, resent (after 2 s without an answer) and bad (answers that were not believed). Exit status 1 if any was bad.
+ * after PACKETS or, where SECONDS is given, when they are over; when no answer at all has come for GIVE_UP_S, it gives up.
+ * One JSON object goes to standard output: packets, seconds, packets_s, latency percentiles in milliseconds, resent (after 2 s without an
+ * answer), bad (answers that were not believed) and unanswered (given up). Exit status 1 if any was bad or unanswered.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -16,6 +17,8 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#define GIVE_UP_S 10
 
 /* ---- MD5 (RFC 1321) of one short message ---- */
 static const uint32_t K[64] = {
@@ -180,7 +183,7 @@ int main(int argc, char **argv)
         if (connect(polled[i].fd, (struct sockaddr *)&to, sizeof to)) return perror("connect"), 1;
     }
     /* Slot w is Identifier w / sockets + 64 * generation of socket w % sockets: a late answer never fits a new request. */
-    double start_s = now_s(CLOCK_MONOTONIC), checked_s = start_s;
+    double start_s = now_s(CLOCK_MONOTONIC), checked_s = start_s, heard_s = start_s;
     for (long w = 0; w < window && sent < packets; w++, sent++) {
         build(&slots[w], w / sockets, sent);
         slots[w].sent_s = now_s(CLOCK_MONOTONIC);
@@ -200,7 +203,7 @@ int main(int argc, char **argv)
                     bad++;
                     continue;
                 }
-                now = now_s(CLOCK_MONOTONIC);
+                heard_s = now = now_s(CLOCK_MONOTONIC);
                 latency_ms[answered++] = (now - slots[w].sent_s) * 1e3;
                 slots[w].length = 0;
                 outstanding--;
@@ -215,17 +218,19 @@ int main(int argc, char **argv)
         }
         if (now - checked_s < 0.5) continue;
         checked_s = now;
+        if (now - heard_s > GIVE_UP_S) break;
         for (long w = 0; w < window; w++)
             if (slots[w].length && now - slots[w].sent_s > 2) {
                 resent++, slots[w].sent_s = now;
                 send(polled[w % sockets].fd, slots[w].packet, slots[w].length, 0);
             }
     }
-    double took_s = now_s(CLOCK_MONOTONIC) - start_s;
+    double took_s = heard_s - start_s;
+    if (!answered) return fprintf(stderr, "nothing was answered; %ld answers were not believed\n", bad), 1;
     qsort(latency_ms, answered, sizeof *latency_ms, by_value);
     printf("{\"packets\": %ld, \"seconds\": %.3f, \"packets_s\": %.0f, \"p50_ms\": %.2f, \"p90_ms\": %.2f, \"p99_ms\": %.2f, \"max_ms\": %.2f, "
-           "\"resent\": %ld, \"bad\": %ld}\n",
+           "\"resent\": %ld, \"bad\": %ld, \"unanswered\": %ld}\n",
            answered, took_s, answered / took_s, latency_ms[answered / 2], latency_ms[answered * 9 / 10], latency_ms[answered * 99 / 100],
-           latency_ms[answered - 1], resent, bad);
-    return bad != 0;
+           latency_ms[answered - 1], resent, bad, outstanding);
+    return bad != 0 || outstanding != 0;
 }

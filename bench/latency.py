@@ -1,0 +1,100 @@
+"""From an accounting packet to the Disconnect-Request at the NAS's port, with the whole product running as in production.
+
+Measured against the bare Kafka round trip, which the way contains twice: packet -> journal -> worker -> commands -> kicker -> request.
+"""
+
+import gc
+import subprocess
+from typing import Any
+
+from bench import round_trip
+from bench.network import Breach, Network
+from bench.report import Report, quantiles, show_profile, verdict
+from bench.rig import ROOT, FailedError, Rig, free_port, own_environment
+
+SKETCH_MS = 5
+PARTS = ("ingest", "worker", "kicker")
+POLICY = '[[limit]]\nname = "one-device"\napplies_to = "user"\nmax_sessions = 1\nvictim = "newest"\n'
+STAGES = {
+    "requested": "packet in -> Disconnect-Request",
+    "answered": "  of it: -> durable and answered",
+    "decided": "  of it: answered -> request",
+}
+
+
+async def measure(rig: Rig) -> Report:
+    """Each rate: the bare round trip, then the product."""
+    port = free_port()
+    network = Network(port)
+    figures: dict[int, dict[str, Any]] = {}
+    children = []
+    sizes = rig.sizes
+    try:
+        config, configuration = await rig.installation("latency", port=port, nas="\n".join(nas.toml() for nas in network.nases))
+        children = [rig.part(name, config, sampled=rig.profile) for name in PARTS]
+        for child in children:
+            child.start()
+        for child in children:
+            await child.ready()
+        _publish(rig, str(config))
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        for rate in sizes.rates:
+            bare = await round_trip.measure(configuration, rate, sizes.warm_s / 2, sizes.measured_s / 2)
+            breaches = await network.run(rate, sizes.warm_s, sizes.measured_s)
+            figures[rate] = _figures(breaches, bare)
+        told = {name: getattr(network, name) for name in ("unanswered", "not_believed", "false", "repeated")}
+    finally:
+        gc.enable()
+        network.close()
+        for child in children:
+            await child.stop()
+    if told["false"] or told["not_believed"]:
+        raise FailedError(f"somebody was disconnected who had not to be, or an answer was not to be believed: {told}")
+    profile = {name: show_profile(f"profile of the {name} (all rates)", rig.samples(f"latency-{name}")) for name in PARTS if rig.profile}
+    return _report(rig, figures, told, profile)
+
+
+def _publish(rig: Rig, config: str) -> None:
+    file = rig.directory / "latency-policy.toml"
+    file.write_text(POLICY)
+    command = rig.command("policy", "agents.cli", "policy", "apply", str(file), "--config", config)
+    done = subprocess.run(command, cwd=ROOT, env=own_environment(), capture_output=True, text=True, check=False, timeout=60)
+    if done.returncode != 0:
+        raise FailedError(f"the policy was not taken: {done.stdout}{done.stderr}")
+
+
+def _figures(breaches: list[Breach], bare: list[float]) -> dict[str, Any]:
+    done = [breach for breach in breaches if breach.requested_ns and breach.answered_ns]
+    if not done:
+        raise FailedError(f"no Disconnect-Request came for any of {len(breaches)} breaches")
+    return {
+        "breaches": len(breaches),
+        "without_request": len(breaches) - sum(breach.requested_ns > 0 for breach in breaches),
+        "requested": quantiles([(breach.requested_ns - breach.sent_ns) / 1e6 for breach in done]),
+        "answered": quantiles([(breach.answered_ns - breach.sent_ns) / 1e6 for breach in done]),
+        "decided": quantiles([(breach.requested_ns - breach.answered_ns) / 1e6 for breach in done]),
+        "round_trip": quantiles(bare),
+    }
+
+
+def _report(rig: Rig, figures: dict[int, dict[str, Any]], told: dict[str, int], profile: dict[str, list[str]]) -> Report:
+    rows, notes = [], []
+    for rate, figure in figures.items():
+        bare = figure["round_trip"]
+        for name, title in {**STAGES, "round_trip": "bare Kafka round trip, same rate"}.items():
+            some = figure[name]
+            ratio = f"{some['p50'] / bare['p50']:.1f} / {some['p99'] / bare['p99']:.1f}"
+            rows.append((title, f"{rate:,}", *(f"{some[key]:.1f}" for key in ("p50", "p90", "p99", "max")), ratio))
+        notes.append(verdict(f"{rate:,} records/s, p50", figure["requested"]["p50"], SKETCH_MS, "ms", more_is_better=False))
+        missing = figure["without_request"]
+        notes.append(f"{rate:,} records/s: {figure['breaches']} breaches, {missing} of them without a Disconnect-Request")
+    notes.append("the way holds two round trips (journal, commands); each request was answered with ACK and, beyond the rate, a Stop")
+    notes.append(", ".join(f"{name.replace('_', ' ')}: {count}" for name, count in told.items()))
+    columns = ("latency in milliseconds", "records/s", "p50", "p90", "p99", "max", "x round trip p50/p99")
+    seconds = f"{rig.sizes.warm_s:g} s warm-up, {rig.sizes.measured_s:g} s measured"
+    title = f"3. Packet in -> Disconnect-Request at the NAS's port (10 % breach; {seconds})"
+    return Report(
+        title, columns, rows, notes, {"rates": {str(rate): figure for rate, figure in figures.items()}, **told, "profile": profile}
+    )

@@ -1,0 +1,97 @@
+"""Figures and how they are told: tables on the terminal, JSON in files, and where time goes."""
+
+import os
+import platform
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from bench.rig import ROOT
+from schemas.codec import dumps, loads
+
+SHOWN_MAX = 15
+WITHIN = 2.0
+"""The sketch of the design is to be reached within this factor."""
+
+
+class Report(NamedTuple):
+    """What a part of the bench found out.
+
+    Attributes:
+        title: what was measured.
+        columns, rows: the table.
+        notes: lines below it.
+        data: all of it, for the JSON file.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str]
+    data: dict[str, Any]
+
+    def show(self) -> None:
+        cells = [[str(cell) for cell in row] for row in (self.columns, *self.rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        print(f"\n{self.title}")
+        for number, row in enumerate(cells):
+            print("  " + "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))))
+            if number == 0:
+                print("  " + "  ".join("-" * width for width in widths))
+        for note in self.notes:
+            print(f"  {note}")
+
+
+def spread(values: Sequence[float], form: str = ",.0f") -> str:
+    """Lowest to highest."""
+    return f"{min(values):{form}} to {max(values):{form}}"
+
+
+def verdict(what: str, value: float, sketch: float, unit: str, *, more_is_better: bool = True) -> str:
+    """Whether a figure is within a factor of two of the sketch's."""
+    share = value / sketch if more_is_better else sketch / value
+    said = "within" if share >= 1 / WITHIN else "NOT within"
+    return f"{what}: {value:,.1f} {unit}, the sketch did {sketch:,.0f}: {said} a factor of {WITHIN:.0f} (it is at {share:.2f} of it)"
+
+
+def quantiles(values: Sequence[float]) -> dict[str, float]:
+    """p50, p90, p99 and max by nearest rank."""
+    ordered = sorted(values)
+    at = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+    return {name: ordered[min(len(ordered) - 1, int(len(ordered) * share))] for name, share in at.items()} | {"max": ordered[-1]}
+
+
+def middle(values: Sequence[float]) -> float:
+    """The median."""
+    return median(values)
+
+
+def machine() -> dict[str, Any]:
+    """What it was measured on."""
+    kafka = re.search(r"<version>(\d+\.\d+\.\d+)</version>", (ROOT / "deploy/kafka/pom.xml").read_text())
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "kafka": f"{kafka[1]} (embedded, one node)" if kafka else "embedded",
+        "load_average_before": [round(load, 2) for load in os.getloadavg()],
+    }
+
+
+def show_profile(title: str, file: Path) -> list[str]:
+    """Where a program's CPU time went, by function and by line, from what the sampler wrote."""
+    samples = loads(file.read_bytes())
+    total = samples["samples"] or 1
+    lines = [f"{title}: {total} samples of CPU time, one each {samples['period_ms']:g} ms"]
+    for name, heading in (("own", "own, and what it calls in C"), ("with_callees", "with all it calls"), ("lines", "by line")):
+        lines.append(f"  {heading}")
+        lines += [f"    {count / total:6.1%}  {where}" for where, count in samples[name][:SHOWN_MAX]]
+    print("\n" + "\n".join(lines))
+    return lines
+
+
+def write(directory: Path, name: str, data: dict[str, Any]) -> None:
+    """The JSON file of a part."""
+    (directory / f"{name}.json").write_text(dumps(data, indent=True) + "\n")

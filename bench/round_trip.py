@@ -1,0 +1,72 @@
+"""The bare Kafka round trip: a record is produced with acks=all and read by a consumer, with the clients and settings of the product."""
+
+import asyncio
+import contextlib
+import struct
+import time
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from agents.kafka_client import client_settings, idempotent_producer
+from agents.poll import FETCH_WAIT_MS, POLL_TIMEOUT_MS
+from bench.rig import PARTITIONS
+from schemas.configuration import Configuration
+
+VALUE_OCTETS = 700
+"""About an accounting record in JSON."""
+PAUSE_S = 0.001
+_NOW = struct.Struct("=Q")
+
+
+async def measure(configuration: Configuration, rate_s: float, warm_s: float, measured_s: float) -> list[float]:
+    """Records at a rate over all partitions of a topic of its own; milliseconds from `send` to the poll that brings it."""
+    topic = f"bench.round-trip.{round(rate_s)}"
+    await _make(configuration, topic)
+    consumer = AIOKafkaConsumer(**client_settings(configuration), auto_offset_reset="earliest", fetch_max_wait_ms=FETCH_WAIT_MS)
+    consumer.assign([TopicPartition(topic, partition) for partition in range(PARTITIONS)])
+    producer = idempotent_producer(configuration)
+    took_ms: list[float] = []
+    wanted = round(rate_s * (warm_s + measured_s))
+    try:
+        await consumer.start()
+        await producer.start()
+        reading = asyncio.create_task(_read(consumer, wanted, took_ms))
+        async for number in paced(rate_s, wanted):
+            value = _NOW.pack(time.monotonic_ns()) + bytes(VALUE_OCTETS - _NOW.size)
+            await producer.send(topic, value, partition=number % PARTITIONS)
+        await asyncio.wait_for(reading, 30)
+    finally:
+        with contextlib.suppress(Exception):
+            await producer.stop()
+        await consumer.stop()
+    return took_ms[round(rate_s * warm_s) :]
+
+
+async def paced(rate_s: float, count: int):
+    """The numbers from 0, at a rate: an open loop that makes up for what it missed."""
+    began_s, sent = time.perf_counter(), 0
+    while sent < count:
+        due = min(count, int((time.perf_counter() - began_s) * rate_s) + 1)
+        while sent < due:
+            yield sent
+            sent += 1
+        await asyncio.sleep(PAUSE_S)
+
+
+async def _read(consumer: AIOKafkaConsumer, wanted: int, took_ms: list[float]) -> None:
+    while len(took_ms) < wanted:
+        poll = await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS)
+        now_ns = time.monotonic_ns()
+        took_ms.extend((now_ns - _NOW.unpack_from(record.value)[0]) / 1e6 for some in poll.values() for record in some)
+
+
+async def _make(configuration: Configuration, topic: str) -> None:
+    admin = AIOKafkaAdminClient(**client_settings(configuration))
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(topic, PARTITIONS, 1)])
+        while not all(p["leader"] >= 0 for t in await admin.describe_topics([topic]) for p in t["partitions"]):  # noqa: ASYNC110 - Kafka tells no event
+            await asyncio.sleep(0.05)
+    finally:
+        await admin.close()

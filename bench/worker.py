@@ -1,0 +1,149 @@
+"""Records per second of one worker that catches up on a full journal, through events, rows and commits; against what it could be at best.
+
+The journal is made by the product's own ingest: users log in, report three times, log out. Before each round the table and the events are
+made anew, so the worker begins with nothing.
+"""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+
+from agents.kafka_client import client_settings, idempotent_producer, topic_name
+from agents.settings import load_policy
+from agents.topic_admin import describe_topics, ensure_topics
+from bench.report import Report, middle, show_profile, spread, verdict
+from bench.rig import PARTITIONS, FailedError, Rig, free_port, run_to_end
+from schemas.codec import encode
+from schemas.configuration import Configuration
+from schemas.journal import PolicyVersion
+from schemas.topics import ACCOUNTING, EVENTS, KIND_HEADER, TABLE
+
+SKETCH_S = 110_000
+FILL_WINDOW = 512
+GONE_WITHIN_S = 15.0
+POLICY = """
+[[limit]]
+name = "ten-devices"
+applies_to = "user"
+max_sessions = 10
+[[limit]]
+name = "twenty-sessions"
+applies_to = "user"
+max_sessions = 20
+count = "sessions"
+victim = "oldest"
+[[limit]]
+name = "fifty-reported"
+applies_to = "user"
+max_sessions = 50
+action = "report"
+[[liveness]]
+rule = "interim"
+times = 3
+"""
+
+
+async def measure(rig: Rig) -> Report:
+    """Fill a journal, then rounds in turn."""
+    port = free_port()
+    config, configuration = await rig.installation("worker", port=port)
+    await _put_policy(rig, configuration)
+    await _fill(rig, config, port)
+    reading = ["bench.reading", str(config)]
+    journal = topic_name(configuration, ACCOUNTING)
+    commands = {
+        "worker": rig.command("worker", "bench.catching_up", str(config), str(rig.broker)),
+        "step": rig.command("step", *reading, "apply"),
+        "faust": rig.command("faust", "bench.faust_agent", rig.bootstrap, journal, str(rig.sizes.faust_records)),
+        "decode": rig.command("decode", *reading, "decode"),
+    }
+    rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in commands}
+    for _ in range(rig.sizes.rounds):
+        for name, command in commands.items():
+            rounds[name].append(await run_to_end(command))
+        await _empty(configuration)
+    profile = []
+    if rig.profile:
+        await run_to_end(rig.command("worker", "bench.catching_up", str(config), str(rig.broker), sampled=True))
+        profile = show_profile("profile of the worker catching up (its start included)", rig.samples("worker"))
+    return _report(rig, rounds, profile)
+
+
+async def _put_policy(rig: Rig, configuration: Configuration) -> None:
+    """The policy in force from the journal's first record on."""
+    file = rig.directory / "worker-policy.toml"
+    file.write_text(POLICY)
+    version = PolicyVersion(version=1, time_ms=round(time.time() * 1000), policy=load_policy(file))
+    producer: AIOKafkaProducer = idempotent_producer(configuration)
+    await producer.start()
+    try:
+        for partition in range(PARTITIONS):
+            journal = topic_name(configuration, ACCOUNTING)
+            await producer.send_and_wait(journal, encode(version), partition=partition, headers=[(KIND_HEADER, b"policy")])
+    finally:
+        await producer.stop()
+
+
+async def _fill(rig: Rig, config: Path, port: int) -> None:
+    ingest = rig.part("ingest", config)
+    ingest.start()
+    try:
+        await ingest.ready()
+        await rig.send(port, window=min(FILL_WINDOW, rig.sizes.users), packets=rig.sizes.records)
+    finally:
+        await ingest.stop()
+
+
+async def _empty(configuration: Configuration) -> None:
+    """Make the table and the events anew."""
+    admin = AIOKafkaAdminClient(**client_settings(configuration))
+    await admin.start()
+    try:
+        await admin.delete_topics([topic_name(configuration, topic) for topic in (TABLE, EVENTS)])
+    finally:
+        await admin.close()
+    deadline = time.monotonic() + GONE_WITHIN_S
+    while await describe_topics(configuration, (TABLE, EVENTS)):
+        if time.monotonic() > deadline:
+            raise FailedError("Kafka did not delete the topics of the last round")
+        await asyncio.sleep(0.1)
+    await ensure_topics(configuration)
+
+
+def _report(rig: Rig, rounds: dict[str, list[dict[str, Any]]], profile: list[str]) -> Report:
+    rates = {name: [one["records"] / one["seconds"] for one in some] for name, some in rounds.items()}
+    titles = {
+        "worker": "curfew worker: rules, events, rows, commits",
+        "step": "the pure step alone (SessionCore.apply)",
+        "faust": "stock Faust agent, one table write per record",
+        "decode": "plain aiokafka getmany + msgspec decode",
+    }
+    ours = middle(rates["worker"])
+    rows = []
+    for name, some in rates.items():
+        cpu_us = middle([one["cpu_s"] / one["records"] * 1e6 for one in rounds[name]])
+        count = f"{rounds[name][0]['records']:,}"
+        rows.append((titles[name], count, f"{middle(some):,.0f}", spread(some), f"{cpu_us:.1f}", f"{ours / middle(some):.2f}"))
+    committed = [one["records"] / one["committed_s"] for one in rounds["worker"]]
+    kafka_us = middle([one["broker_cpu_s"] / one["records"] * 1e6 for one in rounds["worker"]])
+    busy = middle([one["cpu_s"] / one["seconds"] for one in rounds["worker"]])
+    step = rounds["step"][-1]
+    if rejected := [one["rejected"] for one in rounds["worker"] if one["rejected"]]:
+        raise FailedError(f"the worker rejected records: {rejected}")
+    notes = [
+        verdict("worker", ours, SKETCH_S, "records/s"),
+        f"until every offset is committed too (it waits for the checkpoint's turn): {middle(committed):,.0f}/s",
+        f"the worker used {busy:.0%} of a core, and Kafka {kafka_us:.1f} us of CPU time for each record",
+        f"the step gave {step['outputs']:,} outputs for {step['records']:,} records",
+    ]
+    if step["rows"]:
+        notes.append(
+            f"encoding the rows of a checkpoint: {step['checkpoint_cpu_s'] / step['rows'] * 1e6:.1f} us a row, {step['rows']:,} rows"
+        )
+    columns = ("worker: records per second", "records", "median/s", "spread", "CPU us", "worker is x")
+    title = f"2. One worker catching up ({rig.sizes.rounds} rounds in turn; {rig.sizes.users:,} users, Start : 3 Interim : Stop, 3 limits)"
+    return Report(title, columns, rows, notes, {"rounds": rounds, "rates": rates, "committed": committed, "profile": profile})
