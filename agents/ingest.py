@@ -247,10 +247,12 @@ class Ingest:
                 dropped += 1
         metrics.REFUSED.labels(KAFKA_AWAY).inc(dropped)
 
+    def _is_awaited(self, request: tuple[object, ...]) -> bool:
+        return self._duplicates.pending.get(request[0]) is request  # type: ignore[call-overload]  # the first is its key
+
     def _drop_oldest(self) -> None:
-        request = self._duplicates.oldest()
-        for lane in request[5]:
-            lane.withdraw(request)
+        for lane in self._duplicates.oldest()[5]:
+            lane.withdraw(self._is_awaited)
         self._talking.repeat()  # a tick before it may have gone with it
 
 

@@ -79,12 +79,10 @@ class Lane:
         self.waiting.append(item)
         self._wake.set()
 
-    def withdraw(self, request: Request) -> None:
-        """Take back the item of the request that has waited longest of all, unless it is in flight, and a tick that waits before it."""
+    def withdraw(self, is_awaited: Callable[[Request], bool]) -> None:
+        """Let go of the oldest items for as long as nobody waits for them any more; a tick among them goes too."""
         waiting = self.waiting
-        if waiting and waiting[0][4] is None:
-            waiting.popleft()
-        if waiting and waiting[0][4] is request:
+        while waiting and ((request := waiting[0][4]) is None or not is_awaited(request)):
             waiting.popleft()
 
     async def something_waits(self) -> None:
