@@ -48,8 +48,8 @@ from streams.profiles import packaged
 from streams.retransmission import RFC5080, Schedule
 
 POLL_MS = 200
-POLL_RECORDS = 500
-"""Between two looks at the sockets: some 50 ms of a core's work."""
+POLL_RECORDS = 100
+"""Between two looks at the sockets: some 30 ms of a core's work."""
 HOUSEKEEPING_S = 1.0
 RETRY_S = 0.5
 LAST_COMMIT_WITHIN_S = 2.0

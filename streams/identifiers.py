@@ -11,7 +11,6 @@ the one unused for longest (RFC 5080 section 2.2.2).
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
 from typing import NamedTuple
 
 IDENTIFIERS = 256
@@ -25,6 +24,7 @@ class IdentifierSpace:
     def __init__(self) -> None:
         self._free_at_ms = array("d", bytes(8 * IDENTIFIERS))
         self._next = 0
+        self._nothing_before_ms = 0.0
 
     def take(self, now_ms: float) -> int | None:
         """An Identifier that is not pending and has rested; None when there is none.
@@ -32,17 +32,21 @@ class IdentifierSpace:
         Args:
             now_ms: monotonic, and greater than 0.
         """
+        if now_ms < self._nothing_before_ms:
+            return None
         for step in range(IDENTIFIERS):
             identifier = (self._next + step) % IDENTIFIERS
             if self._free_at_ms[identifier] <= now_ms:
                 self._free_at_ms[identifier] = _TAKEN
                 self._next = (identifier + 1) % IDENTIFIERS
                 return identifier
+        self._nothing_before_ms = self.first_free_ms()  # so that a port that is used up costs nothing until then
         return None
 
     def give_back(self, identifier: int, now_ms: float) -> None:
         """Its request was answered or given up: it rests from now on."""
         self._free_at_ms[identifier] = now_ms + REST_MS
+        self._nothing_before_ms = min(self._nothing_before_ms, now_ms + REST_MS)
 
     def first_free_ms(self) -> float:
         """When an Identifier can next be taken; infinite while all are pending."""
@@ -62,7 +66,6 @@ class IdentifierPool:
     def __init__(self, ports: int) -> None:
         self._ports = ports
         self._spaces: list[IdentifierSpace] = []
-        self._nothing_before_ms = 0.0
 
     def take(self, now_ms: float) -> Port | None:
         """A port and an Identifier; None when all 256 of each port are pending or rest.
@@ -70,30 +73,15 @@ class IdentifierPool:
         Args:
             now_ms: monotonic, and greater than 0.
         """
-        if now_ms < self._nothing_before_ms:
-            return None
-        for index, space in enumerate(self._spaces):
+        for place, space in enumerate(self._spaces):
             identifier = space.take(now_ms)
             if identifier is not None:
-                return Port(index, identifier)
+                return Port(place, identifier)
         if len(self._spaces) < self._ports:
             self._spaces.append(IdentifierSpace())
             return self.take(now_ms)
-        self._nothing_before_ms = self.first_free_ms()
         return None
 
     def give_back(self, port: Port, now_ms: float) -> None:
         """Its request was answered or given up."""
         self._spaces[port.place].give_back(port.identifier, now_ms)
-        self._nothing_before_ms = min(self._nothing_before_ms, now_ms + REST_MS)
-
-    def first_free_ms(self) -> float:
-        """When an Identifier can next be taken, as far as it is known now; infinite while all are pending."""
-        if len(self._spaces) < self._ports:
-            return 0.0
-        return min(space.first_free_ms() for space in self._spaces)
-
-    @property
-    def spaces(self) -> Sequence[IdentifierSpace]:
-        """The spaces made so far."""
-        return self._spaces
