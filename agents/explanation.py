@@ -15,6 +15,7 @@ from agents.policy_log import read_versions
 from agents.topic_reader import TopicReader, kind_of, reading
 from schemas.codec import JsonValue, loads
 from schemas.configuration import Configuration
+from schemas.disconnect import NOTICE_KIND
 from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, RESULTS, Topic
 from streams.ids import DecisionId
 
@@ -99,25 +100,30 @@ async def _record(journal: TopicReader, partition: int, offset: int) -> Record:
 async def _what_followed(configuration: Configuration, asked: DecisionId, found: Explanation) -> None:
     """Events lie in the journal's own partition, commands and results in the NAS's: their bytes are searched before they are read."""
     start = f"{asked.partition}-{asked.offset}-"
-    mark = f'"{start}'.encode()
     into: dict[Topic, list[JsonValue]] = {EVENTS: found.events, COMMANDS: found.commands, RESULTS: found.results}
-    searched = 0
-    async with reading(configuration, *into) as reader:
-        if found.record.found:
-            await reader.seek_to_time(found.record.timestamp_ms - CLOCKS_DIFFER_MS)
-        async for record in reader.to_end():
-            searched += 1
-            if searched > SEARCHED_MAX:
-                found.searched_all = False
-                break
-            if mark not in (record.value or b""):
-                continue
-            value = _json(record)
-            topic = reader.topic_of(record)
-            name = "command_id" if topic is RESULTS else "id"
-            if str(value.get(name, "")).startswith(start) and value not in into[topic] and kind_of(record) != "notice":
-                into[topic].append(value)
-    found.events.sort(key=lambda event: event["seq"])
+    async with reading(configuration, EVENTS, partitions=lambda _: {asked.partition}) as reader:
+        await _search(reader, into, start, found)
+    async with reading(configuration, COMMANDS, RESULTS) as reader:
+        await _search(reader, into, start, found)
+    found.events.sort(key=lambda event: event.get("seq", 0))
+
+
+async def _search(reader: TopicReader, into: dict[Topic, list[JsonValue]], start: str, found: Explanation) -> None:
+    """Gather what has an id that begins with `start`, each once however often it was delivered."""
+    if found.record.found:
+        await reader.seek_to_time(found.record.timestamp_ms - CLOCKS_DIFFER_MS)
+    searched, mark = 0, f'"{start}'.encode()
+    async for record in reader.to_end():
+        searched += 1
+        if searched > SEARCHED_MAX:
+            found.searched_all = False
+            return
+        value = _json(record) if mark in (record.value or b"") else None
+        if not isinstance(value, dict) or kind_of(record) == NOTICE_KIND:
+            continue
+        topic = reader.topic_of(record)
+        if str(value.get("command_id" if topic is RESULTS else "id", "")).startswith(start) and value not in into[topic]:
+            into[topic].append(value)
 
 
 def _named(found: Explanation) -> list[tuple[int, int]]:

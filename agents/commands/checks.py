@@ -16,9 +16,10 @@ from schemas.errors import Problem
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
 @json_option
 def check(files: tuple[Path, ...], as_json: bool) -> None:
-    """Check configuration and policy files; which of the two a file is shows from its content.
+    """Check configuration and policy files.
 
-    Every finding has file:line:column, what is wrong, and what to write instead. Warnings do not fail; with an error the exit status is 2.
+    Which of the two a file is shows from its content. Every finding has file:line:column, what is wrong, and what to write instead.
+    Warnings do not fail; with an error the exit status is 2.
 
     \b
     curfew check curfew.toml policy.toml

@@ -18,9 +18,10 @@ from streams.ids import parse_decision_id
 @configured
 @json_option
 def explain(configuration: Configuration, decision_id: str, as_json: bool) -> None:
-    """Tell what a decision rests on: the journal's record, the events and commands that followed, the rule and the policy's version.
+    """Tell what a decision rests on.
 
-    ID is the id of a session event or of a disconnect command: PARTITION-OFFSET-N-IDENTITY, as in 3-1047-0-alice.
+    That is the journal's record, the events and commands that followed from it, the rule and the policy's version, and the records named
+    as its reason. ID is the id of a session event or of a disconnect command: PARTITION-OFFSET-N-IDENTITY, as in 3-1047-0-alice.
     """
     try:
         asked = parse_decision_id(decision_id)

@@ -56,7 +56,7 @@ def kick(
     mac: str,
     nas: str,
 ) -> None:
-    """Disconnect the open sessions of a user, a device or a NAS, or one session. One of the four is given.
+    """Disconnect the open sessions of a user, a device or a NAS, or one session.
 
     Shows how many it would hit and asks on a terminal; with --yes, or in a pipe, it goes on. Each order goes on record with who and why.
     Then it follows the outcomes: `confirmed` is proven by the NAS's own Stop, `gone` by its word that it knows no such session; an

@@ -37,7 +37,10 @@ log = logging.getLogger(__name__)
 @click.command()
 @configured
 def ingest(configuration: Configuration) -> None:
-    """Take RADIUS accounting in and write it to the journal; answer what is durable. SIGHUP reads NASes and secrets again."""
+    """Take RADIUS accounting in: write it to the journal, and answer what is durable there.
+
+    SIGHUP reads NASes and secrets again.
+    """
     from agents.ingest import run_ingest  # noqa: PLC0415 - the other subcommands need not load a part's libraries
 
     config = click.get_current_context().meta[CONFIG_META]
@@ -51,7 +54,7 @@ def ingest(configuration: Configuration) -> None:
 @click.command()
 @configured
 def worker(configuration: Configuration) -> None:
-    """Apply the journal: keep the table of sessions, say what happens, decide whom to disconnect; and let published policies in."""
+    """Apply the journal: keep the table, say what happens, decide whom to disconnect; let published policies in."""
     from agents.worker import run_worker  # noqa: PLC0415 - as above
 
     async def work(configuration: Configuration, health: Health, stop: asyncio.Event) -> None:
@@ -64,7 +67,7 @@ def worker(configuration: Configuration) -> None:
 @click.command()
 @configured
 def kicker(configuration: Configuration) -> None:
-    """Carry disconnect commands out: Disconnect-Requests to the NASes (RFC 5176), and results that say what is proven.
+    """Carry disconnect commands out (RFC 5176), and say what is proven of each.
 
     SIGHUP reads NASes and secrets again.
     """
@@ -81,6 +84,8 @@ def kicker(configuration: Configuration) -> None:
 
 def _run(name: str, configuration: Configuration, work: Work, processes: int) -> None:
     logging.basicConfig(level=os.environ.get(LOG_LEVEL_VARIABLE, "INFO"), format="%(levelname)s %(name)s: %(message)s")
+    for library in ("aiokafka", "faust", "mode"):
+        logging.getLogger(library).setLevel(logging.WARNING)  # what they say below that is about themselves
     alone = processes == 1 or STATUS_SOCKET_VARIABLE in os.environ
     running = _run_alone(name, configuration, work) if alone else _run_several(name, configuration, processes)
     try:

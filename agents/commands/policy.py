@@ -26,7 +26,7 @@ COLUMNS = ("VERSION", "PUBLISHED", "WHO", "RULES", "IN FORCE FROM (PARTITION:OFF
 
 @click.group()
 def policy() -> None:
-    """The policy: what is allowed, in versions that take effect at an offset."""
+    """Publish, show and list the versions of the policy."""
 
 
 @policy.command()
@@ -35,9 +35,10 @@ def policy() -> None:
 @click.option("--who", default=person, help="Who publishes it, for the record.  [default: the user at the terminal]")
 @json_option
 def apply(configuration: Configuration, file: Path, who: str, as_json: bool) -> None:
-    """Check a policy file and publish it as the next version, then wait until every partition goes by it and print the offsets.
+    """Publish a policy file as the next version.
 
-    A file that says what the last version says publishes nothing. Without a worker it takes effect when one starts.
+    It is checked first. Then every partition is waited for until it goes by the new version, and the offsets are printed. A file that
+    says what the last version says publishes nothing. Without a worker it takes effect when one starts.
     """
     try:
         wanted = load_policy(file)
@@ -52,7 +53,10 @@ def apply(configuration: Configuration, file: Path, who: str, as_json: bool) -> 
 @configured
 @json_option
 def show_(configuration: Configuration, version: int | None, as_json: bool) -> None:
-    """Show the last version, or VERSION, as a policy file (defaults written out) that `curfew policy apply` takes."""
+    """Show the last version, or VERSION.
+
+    It is printed as a policy file with the defaults written out, as `curfew policy apply` takes it.
+    """
     versions = run(read_versions(configuration))
     found = next((each for each in reversed(versions) if version in (None, each.version)), None)
     if found is None:
@@ -70,7 +74,10 @@ def show_(configuration: Configuration, version: int | None, as_json: bool) -> N
 @configured
 @json_option
 def history(configuration: Configuration, as_json: bool) -> None:
-    """List all versions: when, by whom, and from which offset on each partition went by it (as far as the partitions remember)."""
+    """List all versions: when, by whom, and from which offset on.
+
+    Each partition remembers its last versions only.
+    """
     versions, offsets = run(_history(configuration))
     show(
         versions,

@@ -21,16 +21,17 @@ COLUMNS = ("TOPIC", "PARTITIONS", "CLEANUP", "KEPT", "RECORDS", "WHAT")
 
 @click.group()
 def topics() -> None:
-    """The topics: made, listed, described."""
+    """Make, list and describe the topics."""
 
 
 @topics.command()
 @configured
 @json_option
 def create(configuration: Configuration, as_json: bool) -> None:
-    """Make the topics that are missing; those that exist are held against what is wanted and never changed.
+    """Make the topics that are missing.
 
-    With a topic of another partition count, cleanup policy or retention nothing is made, the difference is said, and the exit status is 1.
+    Those that exist are held against what is wanted and never changed. With a topic of another partition count, cleanup policy or
+    retention nothing is made, the difference is said, and the exit status is 1.
     """
     made = run(ensure_topics(configuration))
     if as_json:
@@ -46,7 +47,10 @@ def create(configuration: Configuration, as_json: bool) -> None:
 @configured
 @json_option
 def list_(configuration: Configuration, as_json: bool) -> None:
-    """List the topics: partitions, cleanup, about how many records, what is in them. What differs from what is wanted is said."""
+    """List the topics and about how many records each holds.
+
+    What differs from what is wanted is said.
+    """
     rows, differing = run(_list(configuration))
     show(rows, COLUMNS, as_json=as_json, as_object=dict, cells=_cells)
     for line in differing:

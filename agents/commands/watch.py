@@ -96,7 +96,12 @@ def line(event: SessionEvent) -> str:
         f"{display(event.user_name) or event.identity or '-'}",
         f"{event.nas}/{display(event.acct_session_id)}" if event.acct_session_id else event.nas,
     ]
-    details = [display(event.text), f"said by {event.said_by}" if event.said_by else None, event.cause, f"rule {event.rule}" if event.rule else None]
+    details = [
+        display(event.text),
+        f"said by {event.said_by}" if event.said_by else None,
+        event.cause,
+        f"rule {event.rule}" if event.rule else None,
+    ]
     type_ = f"{event.type:<24}"
     if person_looks():
         colour = "yellow" if event.type in _ENDS else _COLOURS[event.type.partition(".")[0]]

@@ -422,6 +422,18 @@ async def test_a_session_that_ended_meanwhile_is_told(curfew, hand):
     assert (ended.status, "not carried out: no open session" in ended.out) == (1, True)
 
 
+async def test_on_a_terminal_a_kick_asks_first_and_sessions_draws_a_table(curfew, hand, configuration):
+    """5.8, INTERFACES `kick`: asks on a terminal; rich tables where a person looks."""
+    await hand.account("Start", "al[b]ice", "a-1")
+    await hand.work()
+    for answer, orders in ((b"n\n", 0), (b"y\n", 1)):
+        status, said = await curfew.on_a_terminal("kick", "--user", "al[b]ice", "--wait", "0", answer=answer)
+        assert (status, "Disconnect 1 session? [y/N]" in said) == (1 - orders, True), said
+        assert [kind_of(record) for record in await records_of(configuration, ACCOUNTING)].count("operator") == orders
+    status, said = await curfew.on_a_terminal("sessions")
+    assert (status, "al[b]ice" in said, "───" in said) == (0, True, True), said
+
+
 # -- explain --------------------------------------------------------------------------------------------------------------------------
 
 
@@ -466,9 +478,7 @@ async def test_explain_of_what_is_not_there_says_so(curfew, configuration):
 # -- Kafka away -----------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "command", [["topics", "list"], ["sessions"], ["policy", "history"], ["watch"], ["explain", "0-0-0-a"]], ids=" ".join
-)
+@pytest.mark.parametrize("command", ["topics list", "sessions", "policy history", "watch", "explain 0-0-0-a"])
 async def test_without_kafka_one_sentence_names_the_address_and_the_remedy(command, tmp_path):
     """INTERFACES: exit status 1, says why; no traceback, no log lines of a library."""
     with socket.socket() as taken:

@@ -1,12 +1,12 @@
-"""The parts as `curfew ingest`, `curfew worker` and `curfew kicker` start them, each a process of its own, from a packet to a proven kick."""
+"""The parts as `curfew ingest`, `curfew worker` and `curfew kicker` start them, from a packet to a proven kick."""
 
 import asyncio
 import contextlib
 import os
-import re
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -44,7 +44,7 @@ class Nas(asyncio.DatagramProtocol):
         self.server.close()
 
     def datagram_received(self, data, address):
-        identifier, fields = parse_disconnect_request(data, DISCONNECT_SECRET)
+        _, fields = parse_disconnect_request(data, DISCONNECT_SECRET)
         self.server.sendto(build_disconnect_reply(data, DISCONNECT_SECRET, ack=True, error_cause=None), address)
         session = fields["acct_session_id"]
         if session not in self.kicked:
@@ -195,10 +195,5 @@ async def test_several_processes_of_a_part_share_the_work_and_one_that_dies_is_s
 
 
 def children_of(pid):
-    found = []
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError), open(f"/proc/{entry.name}/stat") as stat:
-                if int(re.sub(r"^.*\) \S ", "", stat.read()).split()[0]) == pid:
-                    found.append(int(entry.name))
-    return found
+    """Processes started by the main thread of another one."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
