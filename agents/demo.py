@@ -24,7 +24,10 @@ from streams.simulation import NasSettings, Network, People, SimulatedNas
 SEED = 1
 NASES_MIN = 2
 INTERIM_S = 2.0  # where the configuration says nothing
-BACKGROUND = People(users=("dora", "emil", "fatima", "george", "hana", "ivan"), devices=1, logins_per_s=0.3, session_s=40.0)
+BACKGROUND = People(
+    users=("dora", "emil", "fatima", "george", "hana", "ivan", "jun", "karim", "lena", "marta"), devices=1, logins_per_s=1.0, session_s=60.0
+)
+"""So many that each NAS is heard every moment: silence on a NAS that says nothing at all proves nothing."""
 EVERYBODYS = IPv4Address("127.0.0.1")
 
 

@@ -25,7 +25,7 @@ from schemas.event import SessionEvent
 from schemas.topics import EVENTS
 from streams.simulation import Device, Session, SimulatedNas, device_of
 
-SCENE_S = 20.0
+SCENE_S = 45.0
 NEWS_MAX = 10_000
 PACE_S = 0.7
 
@@ -95,7 +95,7 @@ class Story:
             news = None if record is None else _read(reader, record)
             if news is None:
                 continue
-            if self._told.is_set():
+            if self._told.is_set() or self._is_own(news):
                 self._tell_news(news)
             elif len(self._news) < NEWS_MAX:
                 self._news.append(Timed(time.monotonic(), news))
@@ -208,13 +208,17 @@ class Story:
     def _results(self, session: Session) -> Iterator[Timed]:
         return (t for t in self._news if isinstance(t.news, DisconnectResult) and t.news.final and _is_of(t.news, session))
 
+    def _is_own(self, news: News) -> bool:
+        """Whether it is about a NAS that is not simulated: the person at the terminal tries something."""
+        return bool(self._simulated_names) and news.nas not in self._simulated_names
+
     def _tell_news(self, news: News) -> None:
         who = display(news.user_name) if isinstance(news, SessionEvent) else news.identity
         about = f"{who or news.identity} at {news.nas} ({display(news.acct_session_id)})"
         if isinstance(news, DisconnectResult):
             cause = f", {news.error_cause} {news.error_cause_name}" if news.error_cause else ""
             self._teller.tell(f"disconnect of {about}: {news.outcome}{cause}", "green" if news.final else "")
-        elif news.type in ("limit.breached", "session.stale") or (news.nas not in self._simulated_names and news.type != "session.updated"):
+        elif news.type in ("limit.breached", "session.stale") or (self._is_own(news) and news.type != "session.updated"):
             self._teller.tell(f"{news.type}: {about}" + (f": {news.text}" if news.text else ""), "yellow")
 
 

@@ -4,8 +4,8 @@ What lives here: the order of starting and stopping. What may not: how each is d
 
 Theory of operation. HTTP answers first, so that `/readyz` says what is waited for. What is started is stopped in the opposite order, also
 when a start fails half way: simulated network, ingest, worker, kicker, HTTP, Kafka. A Kafka that was found running is left running; one
-that dies is started again. The first SIGINT or SIGTERM begins the stop, the second ends all parts at once; SIGHUP goes to the ingests,
-which read their NASes again, unless it means that the terminal is gone.
+that dies is started again. The first SIGINT or SIGTERM begins the stop, the second ends all parts at once; SIGHUP goes to ingests
+and kickers, which read their NASes again, unless it means that the terminal is gone.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ BROKER_LOOK_S = 1.0
 COORDINATOR_LOOK_S = 0.1
 COORDINATOR_WITHIN_S = 10.0
 IN_FORCE_WITHIN_S = 30.0
+READ_NASES_AGAIN = ("ingest", "kicker")
+"""What takes SIGHUP: a worker knows no NAS."""
 PUBLISHER = "curfew up"
 
 T = TypeVar("T")
@@ -126,7 +128,8 @@ class _Up:
         if self._had_terminal and not _has_terminal():
             self.stop.set()
         elif self._supervisor is not None:
-            self._supervisor.send("ingest", signal.SIGHUP)
+            for command in READ_NASES_AGAIN:
+                self._supervisor.send(command, signal.SIGHUP)
 
     async def _start_broker(self, stack: contextlib.AsyncExitStack) -> None:
         self._health.not_ready("Kafka is starting")
