@@ -167,7 +167,7 @@ class Product:
         *,
         partitions: int = 4,
         workers: int = 1,
-        more: str = "",
+        tick_s: float = 1.0,
     ) -> None:
         """Write the configuration; nothing is started.
 
@@ -178,7 +178,7 @@ class Product:
             nases: who sends.
             partitions: of each topic.
             workers: worker processes.
-            more: further tables of curfew.toml.
+            tick_s: between two ticks; less of it, and time passes in finer steps.
         """
         self.port = free_port()
         self.prefix = prefix
@@ -186,10 +186,9 @@ class Product:
         self.config = directory / "curfew.toml"
         tables = [
             f'[kafka]\nbootstrap_servers = "{bootstrap}"\npartitions = {partitions}\ntopic_prefix = "{prefix}"\n',
-            f'[ingest]\nlisten = ["127.0.0.1:{self.port}"]\n',
+            f'[ingest]\nlisten = ["127.0.0.1:{self.port}"]\ntick_s = {tick_s}\n',
             '[kicker]\nsource = "127.0.0.1"\n',
             "[worker]\nsession_timeout_s = 3\n",
-            more,
             *(nas.toml() for nas in nases),
         ]
         self.config.write_text("\n".join(tables))

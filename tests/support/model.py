@@ -1,0 +1,37 @@
+"""What must follow from a journal: the same step, fed the same partition from its first record, in one process that nobody kills.
+
+No clock, no socket: (a partition's journal) -> the rows and outputs that a worker must have written, however often it died.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from schemas.topics import fence_key
+from streams.session_core import Output, SessionCore
+from tests.support.product import Stored
+
+Rows = dict[str, bytes]
+
+
+class Replay(NamedTuple):
+    """What one partition's journal leads to: rows by key, outputs in order."""
+
+    rows: Rows
+    outputs: list[Output]
+
+
+def replay(journal: Iterable[Stored], partition: int, partitions: int, journal_topic: str) -> Replay:
+    """Apply a partition's journal from its first record."""
+    core = SessionCore(partition, partitions, journal_topic)
+    core.restored()
+    outputs: list[Output] = []
+    for stored in journal:
+        assert stored.offset == core.next_offset, f"the journal has a hole before {stored.offset}"
+        core.apply(stored.offset, stored.kind, None if stored.key is None else stored.key.encode(), stored.octets, outputs)
+    return Replay({key.decode(): value for key, value in core.checkpoint() if value is not None}, outputs)
+
+
+def compacted(table: Iterable[Stored], partition: int) -> Rows:
+    """A partition's rows as a reader of `session.table` has them: the last one of each key, without tombstones and the fence."""
+    rows = {stored.key or "": stored.octets for stored in table if stored.partition == partition}
+    return {key: value for key, value in rows.items() if value is not None and key != fence_key(partition)}
