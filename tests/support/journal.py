@@ -76,7 +76,7 @@ def accounting(
     return Record("accounting", identity.encode() or None, encode(AccountingRecord(**{**record, **fields})))
 
 
-def start(session: str = "s1", identity: str = "bob", **fields: Any) -> Record:
+def start(session: str | None = "s1", identity: str = "bob", **fields: Any) -> Record:
     """An Accounting-Request Start."""
     return accounting("Start", session, identity, **fields)
 
@@ -274,9 +274,9 @@ class Journal:
         return None if packed is None else IDENTITY_ROW.unpacked(packed)
 
     def state(self) -> dict[str, Any]:
-        """All that the core would write: rows by key, and the partition's own."""
+        """All that the core remembers, but for the offset: rows by key, NASes by name, and the partition's own."""
         table = self.core.table
-        return {**table.rows, **{nas: msgspec.to_builtins(row) for nas, row in table.nases.items()}, "": msgspec.to_builtins(self.core.row)}
+        return {**table.rows, **table.nases, "": msgspec.structs.replace(self.core.row, next_offset=0), "policy": self.core.policy}
 
     def _take(self, topic: str, kind: str) -> list[Output]:
         taken = [output for output in self._unread if (output.topic, output.kind) == (topic, kind)]

@@ -1,0 +1,310 @@
+"""Limits per user in the journal: who breaches, who goes, who holds a slot (behaviours 4.1, 4.2, 4.4, 4.5, 4.9, section 6 for users)."""
+
+import pytest
+
+from schemas.disconnect import Outcome
+from schemas.event import RecordRef
+from schemas.policy import Limit
+from tests.support.journal import Journal, interim, mac_of, play, policy, result, start, stop, tick, user_limit
+
+PHONE, LAPTOP, TABLET = ("AA-00-00-00-00-01", "AA-00-00-00-00-02", "AA-00-00-00-00-03")
+
+
+def over(limit: Limit) -> Journal:
+    """Bob with as many sessions as he may have (s0, s1, ...), and everything about them taken."""
+    journal = play(tick(0), policy(limit))
+    for n in range(limit.max_sessions):
+        journal.feed(start(f"s{n}", at_s=n))
+    assert journal.types() == ["session.started"] * limit.max_sessions
+    journal.nothing_else()
+    return journal
+
+
+def gone(journal: Journal) -> list[object]:
+    return [command.session["acct_session_id"] for command in journal.commands()]
+
+
+def test_without_a_rule_there_is_no_limit() -> None:
+    """4.1."""
+    journal = play(*[start(f"s{n}", at_s=n) for n in range(20)])
+    assert journal.types() == ["session.started"] * 20
+    journal.nothing_else()
+
+
+def test_bobs_phone_and_laptop_stay_and_his_third_breaches() -> None:
+    """6, 4.2: N are allowed, the N+1st breaches; the decision names rule, figures, policy version and what it rests on (4.9)."""
+    journal = over(user_limit(2, "two-devices"))
+    journal.feed(start("s2", at_s=3, user_name="BOB", framed_ip_address="10.0.0.7"))
+    started, breached, requested = journal.events()
+    assert (started.type, breached.type, requested.type) == ("session.started", "limit.breached", "disconnect.requested")
+    assert (breached.rule, breached.scope, breached.current, breached.max, breached.policy_version) == ("two-devices", "user", 2, 2, 1)
+    assert breached.text == "user limit two-devices: 2 open of 2 allowed"
+    assert breached.because == [RecordRef("radius.accounting", 0, offset) for offset in (4, 2, 3)]
+    command = journal.command()
+    assert (command.id, command.attempt, command.reason, command.rule) == (requested.command_id, 1, "limit", "two-devices")
+    assert (command.nas, command.identity, command.policy_version) == ("ap1", "bob", 1)
+    assert command.session == {
+        "user_name": "BOB",
+        "acct_session_id": "s2",
+        "calling_station_id": mac_of("s2"),
+        "framed_ip_address": "10.0.0.7",
+    }
+    assert command.expires_ms == command.time_ms + 90_000
+    assert command.because == breached.because
+    journal.nothing_else()
+
+
+def test_a_start_that_passed_says_which_rules_it_passed_with_which_counts() -> None:
+    """4.9: the live log."""
+    journal = play(policy(user_limit(2, "two"), user_limit(5, "five", count="sessions")), start("s1"), start("s2"))
+    assert [event.passed for event in journal.events()] == [
+        ["two: 0 open of 2 allowed", "five: 0 open of 5 allowed"],
+        ["two: 1 open of 2 allowed", "five: 1 open of 5 allowed"],
+    ]
+    journal.nothing_else()
+
+
+def test_the_first_limit_that_fails_is_the_named_reason() -> None:
+    """4.1: asked in the policy's order."""
+    journal = play(policy(user_limit(3, "three"), user_limit(1, "one"), user_limit(0, "none")), start("s1"))
+    assert journal.events()[1].rule == "none"
+    journal = play(policy(user_limit(2, "two"), user_limit(1, "one")), start("s1"), start("s2"))
+    assert journal.events()[2].rule == "one"
+
+
+def test_user_limits_hold_across_nases() -> None:
+    """4.1."""
+    journal = over(user_limit(1))
+    journal.feed(start("s9", nas="ap2", at_s=5))
+    assert journal.types() == ["session.started", "limit.breached", "disconnect.requested"]
+    assert journal.command().nas == "ap2"
+    journal.nothing_else()
+
+
+def test_one_users_sessions_are_nothing_to_another() -> None:
+    """4.1."""
+    journal = over(user_limit(1))
+    journal.feed(start("e1", "eve"))
+    assert journal.types() == ["session.started"]
+    journal.nothing_else()
+
+
+# -- 4.4: who goes ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("victim", "expected"),
+    [("newest", ["s3"]), ("oldest", ["s0"]), ("least-recently-active", ["s1"]), ("all-others", ["s0", "s1", "s2"]), ("none", [])],
+)
+def test_the_victim_is_the_one_that_the_rule_names(victim: str, expected: list[str]) -> None:
+    """4.4: s1 was not heard since its Start, the others were."""
+    journal = over(user_limit(3, victim=victim))
+    journal.feed(interim("s0", at_s=60), interim("s2", at_s=61, session_time_s=59))
+    assert journal.types() == ["session.updated"] * 2
+    journal.feed(start("s3", at_s=70))
+    assert journal.types() == ["session.started", "limit.breached", *["disconnect.requested"] * len(expected)]
+    assert gone(journal) == expected
+    journal.nothing_else()
+
+
+def test_a_rule_that_reports_disconnects_nobody() -> None:
+    """4.10."""
+    journal = over(user_limit(1, action="report"))
+    journal.feed(start("s1", at_s=5))
+    assert journal.types() == ["session.started", "limit.breached"]
+    journal.nothing_else()
+
+
+def test_newest_and_oldest_go_by_the_journal_not_by_nas_clocks() -> None:
+    """DESIGN "Time": an Interim's session is placed by its arrival less Acct-Session-Time."""
+    journal = play(policy(user_limit(1, victim="oldest")), start("s1", at_s=0), interim("old", at_s=30, session_time_s=1000))
+    assert journal.types() == ["session.started", "session.started"]
+    journal.feed(interim("old", at_s=60, session_time_s=1030))
+    assert journal.types() == ["session.updated", "limit.breached", "disconnect.requested"]
+    assert gone(journal) == ["old"]
+    journal.nothing_else()
+
+
+# -- 4.5: what counts ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_device_again_is_not_a_second_session() -> None:
+    """4.5, 2.3: one MAC in whatever notation, also at another NAS."""
+    journal = play(policy(user_limit(1)), start("s1", mac="AA-BB-CC-DD-EE-01"), start("s2", mac="aabb.ccdd.ee01", nas="ap2"))
+    assert journal.types() == ["session.started"] * 2
+    journal.nothing_else()
+
+
+def test_where_sessions_count_the_same_device_again_is_a_second_one() -> None:
+    """4.5."""
+    journal = play(policy(user_limit(1, count="sessions")), start("s1", mac=PHONE), start("s2", mac=PHONE))
+    assert journal.types() == ["session.started", "session.started", "limit.breached", "disconnect.requested"]
+    assert gone(journal) == ["s2"]
+    journal.nothing_else()
+
+
+def test_without_a_mac_each_session_counts() -> None:
+    """4.5."""
+    journal = play(policy(user_limit(1)), start("s1", mac=None), start("s2", mac=None))
+    assert journal.types() == ["session.started", "session.started", "limit.breached", "disconnect.requested"]
+    assert gone(journal) == ["s2"]
+    journal.nothing_else()
+
+
+def test_a_device_goes_with_all_its_sessions() -> None:
+    """4.4, 4.5: else the newcomer would find no slot."""
+    journal = play(policy(user_limit(1, victim="oldest")), start("s1", mac=PHONE), start("s2", mac=PHONE), start("s3", mac=LAPTOP))
+    assert journal.types() == ["session.started"] * 3 + ["limit.breached"] + ["disconnect.requested"] * 2
+    assert gone(journal) == ["s1", "s2"]
+    journal.nothing_else()
+
+
+# -- slots of sessions being disconnected -------------------------------------------------------------------------------------------------
+
+
+def test_a_session_being_disconnected_holds_no_slot() -> None:
+    """DESIGN "The kicker"; 4.3: it never enters the count."""
+    journal = over(user_limit(2, hold_s=0))
+    journal.feed(start("s2", at_s=5), stop("s0", at_s=6), start("s3", at_s=7))
+    assert journal.types() == ["session.started", "limit.breached", "disconnect.requested", "session.ended", "session.started"]
+    assert gone(journal) == ["s2"]
+    journal.nothing_else()
+
+
+@pytest.mark.parametrize("outcome", ["refused", "unanswered", "unconfirmed", "unknown-nas", "no-secret", "unsupported"])
+def test_a_session_whose_disconnect_failed_holds_its_slot_again(outcome: Outcome) -> None:
+    """It runs on, so it counts."""
+    journal = over(user_limit(1))
+    journal.feed(start("s1", at_s=5))
+    command = journal.command()
+    journal.feed(result(command, outcome), stop("s0", at_s=9))
+    journal.events()
+    journal.feed(start("s2", at_s=10))
+    assert journal.types() == ["session.started", "limit.breached", "disconnect.requested"]
+    assert gone(journal) == ["s2"]
+    journal.nothing_else()
+
+
+def test_a_session_that_ended_frees_its_slot() -> None:
+    """4.2."""
+    journal = over(user_limit(1))
+    journal.feed(stop("s0", at_s=5), start("s1", at_s=6))
+    assert journal.types() == ["session.ended", "session.started"]
+    journal.nothing_else()
+
+
+# -- 4.4: hold ----------------------------------------------------------------------------------------------------------------------------
+
+
+def evicted() -> Journal:
+    """The phone was there, the laptop came, the phone was evicted for it and is gone."""
+    journal = play(tick(0), policy(user_limit(1, victim="oldest", hold_s=60)), start("p1", mac=PHONE), start("l1", mac=LAPTOP, at_s=1))
+    journal.feed(stop("p1", at_s=2))
+    assert journal.types() == ["session.started", "session.started", "limit.breached", "disconnect.requested", "session.ended"]
+    assert gone(journal) == ["p1"]
+    assert [notice.alive for notice in journal.notices()] == [False]
+    journal.nothing_else()
+    return journal
+
+
+def test_an_evicted_device_cannot_evict_in_turn() -> None:
+    """4.4: no ping-pong between two phones: its Start is itself the victim."""
+    journal = evicted()
+    journal.feed(start("p2", mac=PHONE, at_s=3))
+    breached = journal.events()[1]
+    assert breached.text == "user limit max-1: 1 open of 1 allowed; this device was evicted by it a moment ago"
+    assert gone(journal) == ["p2"]
+    journal.nothing_else()
+
+
+def test_after_the_hold_it_may_evict_again() -> None:
+    """4.4: `hold_s` on the partition's clock; being refused meanwhile begins it anew."""
+    journal = evicted().pass_time(61)
+    journal.feed(start("p2", mac=PHONE, at_s=62))
+    assert journal.types() == ["session.started", "limit.breached", "disconnect.requested"]
+    assert gone(journal) == ["l1"]
+    journal.nothing_else()
+
+
+def test_the_hold_does_not_keep_a_device_out_where_there_is_room() -> None:
+    """4.4: it cannot evict; it may come in."""
+    journal = evicted()
+    journal.feed(stop("l1", at_s=3), start("p2", mac=PHONE, at_s=4))
+    assert journal.types() == ["session.ended", "session.started"]
+    journal.nothing_else()
+
+
+def test_a_third_device_is_not_held() -> None:
+    """4.4."""
+    journal = evicted()
+    journal.feed(start("t1", mac=TABLET, at_s=3))
+    assert journal.types() == ["session.started", "limit.breached", "disconnect.requested"]
+    assert gone(journal) == ["l1"]
+    journal.nothing_else()
+
+
+# -- old news and sessions first heard of by an Interim -----------------------------------------------------------------------------------
+
+
+def test_a_nas_that_empties_its_backlog_kicks_nobody() -> None:
+    """DESIGN "Old news": five Starts of an hour ago."""
+    journal = play(policy(user_limit(1)), *[start(f"s{n}", at_s=n, late_s=3600) for n in range(5)])
+    assert journal.types() == ["session.started"] * 5
+    assert not any(journal.open_row(f"s{n}").counts for n in range(5))
+    journal.nothing_else()
+
+
+@pytest.mark.parametrize(("late_s", "counts"), [(60, True), (61, False)])
+def test_late_is_later_than_late_after_s(late_s: int, counts: bool) -> None:
+    """DESIGN "Old news"."""
+    journal = play(start(late_s=late_s))
+    assert journal.open_row().counts is counts
+
+
+def test_old_news_holds_no_slot_until_a_fresh_record() -> None:
+    """DESIGN "Old news": then it counts, and the one after that may breach."""
+    journal = play(policy(user_limit(1)), start("s1", late_s=3600), start("s2", at_s=3600))
+    assert journal.types() == ["session.started"] * 2
+    journal.feed(interim("s1", at_s=3610))
+    assert journal.types() == ["session.updated"]
+    journal.feed(interim("s1", at_s=3620))
+    assert journal.types() == ["session.updated", "limit.breached", "disconnect.requested"]
+    assert gone(journal) == ["s2"]
+    journal.nothing_else()
+
+
+def test_a_session_first_heard_of_by_an_interim_breaches_from_its_second_fresh_one() -> None:
+    """DESIGN "Time": it counts at once; a repeat of the first is no second one."""
+    journal = over(user_limit(1))
+    journal.feed(interim("s1", at_s=600, session_time_s=500), interim("s1", at_s=600, session_time_s=500, late_s=2))
+    journal.feed(interim("s1", at_s=700, session_time_s=600, late_s=100))
+    assert journal.types() == ["session.started", "session.updated"]
+    journal.nothing_else()
+    journal.feed(interim("s1", at_s=1200, session_time_s=1100))
+    assert journal.types() == ["session.updated", "limit.breached", "disconnect.requested"]
+    assert gone(journal) == ["s1"]
+    journal.nothing_else()
+
+
+def test_a_session_first_heard_of_by_an_interim_counts_for_the_next_start() -> None:
+    """DESIGN "Time"."""
+    journal = play(policy(user_limit(1)), interim("s1", at_s=600), start("s2", at_s=601))
+    assert journal.types() == ["session.started", "session.started", "limit.breached", "disconnect.requested"]
+    assert gone(journal) == ["s2"]
+    journal.nothing_else()
+
+
+def test_a_retransmitted_start_breaches_once() -> None:
+    """1.4, 4.2."""
+    journal = over(user_limit(1))
+    journal.feed(start("s1", at_s=5), start("s1", at_s=5, late_s=3))
+    assert journal.types() == ["session.started", "limit.breached", "disconnect.requested"]
+    assert gone(journal) == ["s1"]
+    journal.nothing_else()
+
+
+def test_limits_of_groups_are_kept_and_not_decided_yet() -> None:
+    """4.1: this version decides the limits of a user."""
+    journal = play(policy(Limit(name="g", applies_to="group", max_sessions=0)), start())
+    assert [event.passed for event in journal.events()] == [[]]
+    journal.nothing_else()
