@@ -107,6 +107,9 @@ async def ensure_topics(configuration: Configuration) -> Made:
     """
     async with admin_client(configuration) as admin:
         facts = await _facts(admin, configuration, TOPICS)
+        missing = [topic for topic in TOPICS if topic not in facts]
+        await _create(admin, configuration, missing, only_ask=True)  # brokers learn of a new topic later than the controller
+        facts = await _facts(admin, configuration, TOPICS)
         _refuse_differences(configuration, facts)
         created = await _create(admin, configuration, [topic for topic in TOPICS if topic not in facts])
         if len(created) + len(facts) < len(TOPICS):  # somebody else made some of them meanwhile
@@ -174,8 +177,12 @@ async def _facts(admin: AIOKafkaAdminClient, configuration: Configuration, topic
     return {by_name[name]: TopicFacts(len(described[name]["partitions"]), settings[name]) for name in there}
 
 
-async def _create(admin: AIOKafkaAdminClient, configuration: Configuration, topics: list[Topic]) -> set[str]:
-    """Make topics; those that exist by now are left alone. Returns the names of those that were made."""
+async def _create(admin: AIOKafkaAdminClient, configuration: Configuration, topics: list[Topic], *, only_ask: bool = False) -> set[str]:
+    """Make topics, or only ask the controller whether it would; those that exist by now are left alone.
+
+    Returns:
+        The names of those that were made; they and those that existed have leaders now.
+    """
     if not topics:
         return set()
     kafka = configuration.kafka
@@ -183,19 +190,18 @@ async def _create(admin: AIOKafkaAdminClient, configuration: Configuration, topi
         NewTopic(topic_name(configuration, topic), kafka.partitions, kafka.replication_factor, topic_configs=topic.settings())
         for topic in topics
     ]
-    created = set()
-    for name, code, *words in (await admin.create_topics(wanted)).topic_errors:
-        if code == 0:
-            created.add(name)
-        elif code != _ALREADY_EXISTS:
+    created, existing = set(), set()
+    for name, code, *words in (await admin.create_topics(wanted, validate_only=only_ask)).topic_errors:
+        if code not in (0, _ALREADY_EXISTS):
             raise CurfewError(f"Kafka refused to make {name}: {words[0] if words and words[0] else for_code(code).__name__}")
-    await _wait_for_leaders(admin, {topic.name for topic in wanted})
+        (created if code == 0 else existing).add(name)
+    await _wait_for_leaders(admin, existing if only_ask else created | existing)
     return created
 
 
 async def _wait_for_leaders(admin: AIOKafkaAdminClient, names: set[str]) -> None:
     deadline = time.monotonic() + ANSWER_WITHIN_S
-    while time.monotonic() < deadline:
+    while names and time.monotonic() < deadline:
         described: list[dict[str, Any]] = await admin.describe_topics(sorted(names))
         ready = {each["topic"] for each in described if each["partitions"] and all(p["leader"] >= 0 for p in each["partitions"])}
         if names <= ready:
