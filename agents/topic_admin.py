@@ -190,7 +190,8 @@ async def _create(admin: AIOKafkaAdminClient, configuration: Configuration, topi
         NewTopic(topic_name(configuration, topic), kafka.partitions, kafka.replication_factor, topic_configs=topic.settings())
         for topic in topics
     ]
-    created, existing = set(), set()
+    created: set[str] = set()
+    existing: set[str] = set()
     for name, code, *words in (await admin.create_topics(wanted, validate_only=only_ask)).topic_errors:
         if code not in (0, _ALREADY_EXISTS):
             raise CurfewError(f"Kafka refused to make {name}: {words[0] if words and words[0] else for_code(code).__name__}")
