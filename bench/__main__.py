@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument("--tiny", action="store_true", help="counts that measure nothing: only to see that it runs")
     parser.add_argument("--out", type=Path, default=ROOT / "var/bench", help="directory for results, logs and the data of Kafka")
     given = parser.parse_args()
+    sys.stdout.reconfigure(line_buffering=True)  # whoever pipes it sees each table when it is there
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells of each retry while new topics get their leaders
     try:
         return uvloop.run(_run(given))

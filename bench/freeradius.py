@@ -1,7 +1,8 @@
 """The peer of the ingest: FreeRADIUS 3 with its `detail` module, a flat file that keeps no state.
 
 A configuration of its own in the bench's directory: one client, one accounting listener, the threads and the detail settings that Debian
-ships. It answers when the file is written; it does not fsync, and nothing reads the file.
+ships. It answers when the file is written; it does not fsync, and nothing reads the file. It asks for the same receive buffer as the ingest
+does, but by SO_RCVBUF, which the kernel cuts to net.core.rmem_max: where that is small it drops packets at a large window (`resent`).
 """
 
 import re
@@ -52,6 +53,7 @@ server bench {{
         type = acct
         ipaddr = 127.0.0.1
         port = {port}
+        recv_buff = 8388608
     }}
     accounting {{
         detail

@@ -100,6 +100,12 @@ def _report(rig: Rig, figures: dict[tuple[str, int], list[dict[str, Any]]], peer
             data[f"{name}-{window}"] = {"rounds": rounds, "median_s": middle(rates)}
             if name == "curfew" and window in SKETCH_S:
                 notes.append(verdict(f"window {window}", middle(rates), SKETCH_S[window], "/s"))
+    best = {
+        name: max((middle([o["packets_s"] for o in some]) for (who, _), some in figures.items() if who == name), default=0)
+        for name in names
+    }
+    if best["freeradius"]:
+        notes.append(f"each at its best window: {best['curfew'] / best['freeradius']:.2f} x FreeRADIUS")
     if peer.why_not:
         notes.append(f"nothing to measure against: {peer.why_not}")
     notes.append(f"every answer's authenticator was checked; {answered:,} packets of ours were answered and are in the journal")

@@ -12,6 +12,8 @@ from bench.rig import ROOT
 from schemas.codec import dumps, loads
 
 SHOWN_MAX = 15
+ALWAYS = 0.97
+"""What is on the stack that often is the program's frame and tells nothing."""
 WITHIN = 2.0
 """The sketch of the design is to be reached within this factor."""
 
@@ -84,10 +86,11 @@ def show_profile(title: str, file: Path) -> list[str]:
     """Where a program's CPU time went, by function and by line, from what the sampler wrote."""
     samples = loads(file.read_bytes())
     total = samples["samples"] or 1
-    lines = [f"{title}: {total} samples of CPU time, one each {samples['period_ms']:g} ms"]
+    lines = [f"{title}: {total} samples of CPU time, one each {samples['period_ms']:.1f} ms"]
     for name, heading in (("own", "own, and what it calls in C"), ("with_callees", "with all it calls"), ("lines", "by line")):
         lines.append(f"  {heading}")
-        lines += [f"    {count / total:6.1%}  {where}" for where, count in samples[name][:SHOWN_MAX]]
+        telling = [(where, count) for where, count in samples[name] if count < ALWAYS * total]
+        lines += [f"    {count / total:6.1%}  {where}" for where, count in telling[:SHOWN_MAX]]
     print("\n" + "\n".join(lines))
     return lines
 

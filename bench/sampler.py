@@ -1,12 +1,14 @@
 """Runs a module as a program and writes where its CPU time went: `python -m bench.sampler OUT MODULE ARGUMENTS...`.
 
-A timer of CPU time (ITIMER_PROF) interrupts the main thread, and the stack is counted as it stands: one sample each 2 ms costs about a
-hundredth, where cProfile doubles the cost of small functions. Time spent in C counts for the line that called it. Imports are left out.
+A timer of CPU time (ITIMER_PROF) interrupts the main thread, and the stack is counted as it stands: so few samples cost about a hundredth,
+where cProfile doubles the cost of small functions. The kernel's own tick may be longer than what is asked for. Time spent in C counts for
+the line that called it. Imports are left out.
 """
 
 import runpy
 import signal
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from types import FrameType
@@ -25,7 +27,7 @@ class Sampler:
         self._own: Counter[tuple[str, str]] = Counter()
         self._with_callees: Counter[tuple[str, str]] = Counter()
         self._lines: Counter[tuple[str, int]] = Counter()
-        self._samples = 0
+        self._samples = self._imports = 0
 
     def take(self, _number: int, frame: FrameType | None) -> None:
         """The signal's handler."""
@@ -38,6 +40,7 @@ class Sampler:
             stack.add((frame.f_code.co_filename, frame.f_code.co_qualname))
             frame = frame.f_back
         if IMPORT in stack:
+            self._imports += 1
             return
         self._samples += 1
         self._own[place] += 1
@@ -48,7 +51,8 @@ class Sampler:
         """All counts, most first."""
         tables = {"own": self._own, "with_callees": self._with_callees, "lines": self._lines}
         shown = {name: [(_shown(place), count) for place, count in table.most_common(WRITTEN_MAX)] for name, table in tables.items()}
-        file.write_text(dumps({"samples": self._samples, "period_ms": PERIOD_S * 1000, **shown}))
+        period_ms = time.process_time() * 1000 / max(1, self._samples + self._imports)
+        file.write_text(dumps({"samples": self._samples, "period_ms": period_ms, **shown}))
 
 
 def _shown(place: tuple[str, str | int]) -> str:
