@@ -90,15 +90,15 @@ def merge(row: SessionRow, record: AccountingRecord, offset: int, *, newer: bool
 
 
 def _merge_usage(row: SessionRow, record: AccountingRecord, *, newer: bool) -> bool:
-    before, said = _USAGE(row), _USAGE(record)
+    before = _USAGE(row)
+    time_s, octets_in, octets_out, packets_in, packets_out = said = _USAGE(record)
     if before == said:
         return False
-    row.session_time_s = larger(row.session_time_s, record.session_time_s)
-    row.input_octets = octets_after(row.input_octets, record.input_octets, gigawords=record.gigawords, newer=newer)
-    row.output_octets = octets_after(row.output_octets, record.output_octets, gigawords=record.gigawords, newer=newer)
-    if record.input_packets is not None or record.output_packets is not None:
-        row.input_packets = larger(row.input_packets, record.input_packets)
-        row.output_packets = larger(row.output_packets, record.output_packets)
+    row.session_time_s = larger(before[0], time_s)
+    row.input_octets = octets_after(before[1], octets_in, gigawords=record.gigawords, newer=newer)
+    row.output_octets = octets_after(before[2], octets_out, gigawords=record.gigawords, newer=newer)
+    row.input_packets = larger(before[3], packets_in)
+    row.output_packets = larger(before[4], packets_out)
     return bool(before != _USAGE(row))
 
 

@@ -409,7 +409,7 @@ class _Step:
             row = SessionRow(order.nas, order.acct_session_id, order.identity, "ended")
         row.operator_id = order.id
         if refusal is None:
-            self._kick(row, order.reason, who=order.who, text=order.text)
+            self._kick(row, order.reason, because=[self._ref(self.offset)], who=order.who, text=order.text)
             return
         self._event("disconnect.refused", row, cause=refusal, text=f"order {order.id} by {order.who or 'unknown'}: {refusal}")
         self._forget_identity(row.identity, 0)
