@@ -56,7 +56,7 @@ class SmallNas:
     """One NAS.
 
     Attributes:
-        identifier: its NAS-Identifier. server: where accounting goes.
+        identifier: its NAS-Identifier. server: where accounting goes. has_clock: it sends Event-Timestamp.
         decide: asked for each Disconnect-Request that is authentic.
         requests: (wall clock in ms, attributes) of these. refused: why others are not; there must be none.
         dae_port: where it takes them.
@@ -67,6 +67,7 @@ class SmallNas:
     dae_secret: bytes
     decide: Decide
     server: tuple[str, int] = ("127.0.0.1", 0)
+    has_clock: bool = True
     requests: list[tuple[int, dict[str, Value]]] = field(default_factory=list)
     refused: list[RefusedRequest] = field(default_factory=list)
 
@@ -101,9 +102,9 @@ class SmallNas:
 
     def account(self, status: str, attributes: Sequence[Attribute]) -> Sent:
         """Send an Accounting-Request about now, again and again until it is answered."""
-        stamp = (EVENT_TIMESTAMP, int(time.time()).to_bytes(4))
-        own = [(ACCT_STATUS_TYPE, STATUS[status].to_bytes(4)), (NAS_IDENTIFIER, self.identifier.encode()), stamp]
-        sent = Sent([*own, *attributes], time.monotonic())
+        own = [(ACCT_STATUS_TYPE, STATUS[status].to_bytes(4)), (NAS_IDENTIFIER, self.identifier.encode())]
+        stamp = [(EVENT_TIMESTAMP, int(time.time()).to_bytes(4))] if self.has_clock else []
+        sent = Sent([*own, *stamp, *attributes], time.monotonic())
         self._queue.append(sent)
         self._send_queued()
         return sent
