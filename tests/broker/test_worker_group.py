@@ -4,6 +4,9 @@ import asyncio
 import signal
 import time
 
+import pytest
+
+from agents.poll import Membership, Poll
 from schemas.topics import COMMANDS, REJECTED
 from tests.support.fake_core import FakeCore
 from tests.support.kafka import Kafka
@@ -94,6 +97,54 @@ async def test_a_frozen_worker_that_comes_back_is_fenced_and_no_row_of_it_lands(
         await check_events(configuration, feeding)
         for topic in (COMMANDS, REJECTED):
             assert not any((await read_all(configuration, topic)).values())
+
+
+async def test_a_worker_that_missed_a_generation_restores_what_stays_too(kafka: Kafka, prefix: str, monkeypatch: pytest.MonkeyPatch):
+    """DESIGN: partitions that stay keep their state; those that somebody else may have had in between do not stay."""
+    monkeypatch.setattr("agents.poll._generation_of", lambda consumer: 2 * consumer._coordinator.generation)
+    configuration = await make_installation(kafka.bootstrap, prefix)
+    async with feed(configuration) as feeding, running_worker(configuration) as first:
+        await feeding.send(400)
+        await wait_for_table(configuration, feeding)
+        second = RunningWorker(configuration)
+        await until("both have their share", lambda: second.health.is_ready and first.health.is_ready and len(first.cores) == 4 + 2)
+        assert sorted(_partitions(first)[4:] + _partitions(second)) == list(range(4))
+        await feeding.send(400)
+        await wait_for_table(configuration, feeding)
+        await second.stop()
+        assert await check_events(configuration, feeding) == 0
+
+
+async def test_polls_from_before_a_rebalance_are_dropped(kafka: Kafka, prefix: str, monkeypatch: pytest.MonkeyPatch):
+    """DESIGN: polls on the channel carry their assignment epoch; older ones are dropped."""
+    held: list[tuple[Membership, Poll]] = []
+    holding = [True]
+    apply = Membership.apply
+
+    def apply_late(membership: Membership, poll: Poll) -> None:
+        if holding:
+            held.append((membership, poll))
+        else:
+            apply(membership, poll)
+
+    configuration = await make_installation(kafka.bootstrap, prefix)
+    async with feed(configuration) as feeding, running_worker(configuration) as first:
+        monkeypatch.setattr(Membership, "apply", apply_late)
+        await feeding.send(400)
+        await until("polled", lambda: sum(len(records) for _, poll in held for records in poll.records.values()) == 400)
+        early = list(held)
+        second = RunningWorker(configuration)
+        await until("the second has its share", lambda: second.health.is_ready and len(second.cores) == 2)
+        await until("polled again", lambda: sum(len(records) for _, poll in held for records in poll.records.values()) == 800)
+        for membership, poll in early:
+            apply(membership, poll)
+        assert {core.next_offset for core in first.cores} == {0}
+        holding.clear()
+        for membership, poll in held[len(early) :]:
+            apply(membership, poll)
+        await wait_for_table(configuration, feeding)
+        await second.stop()
+        assert await check_events(configuration, feeding) == 0
 
 
 async def _wait_until_beyond(configuration, offsets: dict[int, int]) -> None:
