@@ -18,6 +18,7 @@ from agents.settings import load_settings
 from agents.topic_reader import reading
 from schemas.codec import loads
 from schemas.topics import EVENTS, RESULTS
+from tests.support.curfew import Curfew
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_WITHIN_S = 90
@@ -272,6 +273,27 @@ async def test_a_part_that_never_comes_up_ends_the_whole_with_its_last_words(kaf
     assert await up.end() == 1
     assert up.lines[-1] == "Error: The kicker did not come up: SystemExit: no kicker today"
     assert len([line for line in up.lines if line.startswith("The kicker ended with status 1: SystemExit: no kicker today")]) == 2
+
+
+async def test_a_simulated_network_gets_its_answers_once_sighup_has_made_its_nases_known(kafka, start, tmp_path):
+    up = await start("--policy", str(ROOT / "deploy/demo/policy.toml"), bootstrap=kafka.bootstrap)
+    await up.ready()
+    children = children_of(up.process.pid)
+    curfew = Curfew(up.config)
+    network = ("--nas", "2", "--source", "127.0.0.11", "--spread", "--disconnect-port", str(free_udp_port("127.0.0.11")))
+    unknown = await curfew("simulate", *network, "--users", "0", "--for", "0", "--json")
+    assert (unknown.objects[0]["records sent"], unknown.objects[0]["answered"]) == (4, 0)
+
+    tables = await curfew("simulate", *network, "--print-nas")
+    up.config.write_text(up.config.read_text() + "\n" + tables.out)
+    up.process.send_signal(signal.SIGHUP)
+    known = await curfew("simulate", *network, "--users", "2", "--devices", "9", "--rate", "10", "--for", "5", "--json")
+    summary = known.objects[0]
+    assert summary["answered"] == summary["records sent"] > 20
+    assert summary["given up"] == summary["still waiting"] == summary["answers refused"] == 0
+    assert summary["  Disconnect-ACK"] == summary["Disconnect-Requests"] > 0
+    assert summary["  Stop"] >= summary["  Disconnect-ACK"]
+    assert children_of(up.process.pid) == children
 
 
 def _broken_parts(directory):
