@@ -61,8 +61,11 @@ class Teller:
         self._print(Text(line, style="bold"))
 
     def _print(self, *parts: Text) -> None:
-        self._console.print(Text.assemble(*parts), soft_wrap=True)
-        self._console.file.flush()
+        try:
+            self._console.print(Text.assemble(*parts), soft_wrap=True)
+            self._console.file.flush()
+        except SystemExit:  # rich's way to say that nobody reads any more; what is running has to be stopped in order first
+            raise BrokenPipeError from None
 
 
 class Story:
