@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
@@ -10,9 +11,12 @@ from aiokafka.structs import TopicPartition
 from agents import checkpoint, kafka_client
 from agents.poll import Membership, Poll
 from agents.topic_admin import TopicsDifferError
+from schemas.accounting import AccountingRecord
+from schemas.codec import encode, loads
 from schemas.configuration import Configuration
 from schemas.configuration import Kafka as KafkaSettings
-from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, REJECTED, WORKER_GROUP
+from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, REJECTED, TABLE, WORKER_GROUP, fence_key, identity_key, partition_key, session_key
+from streams.session_core import SessionCore
 from tests.support.fake_core import FakeCore
 from tests.support.kafka import Kafka
 from tests.support.worker import (
@@ -25,6 +29,7 @@ from tests.support.worker import (
     running_worker,
     steady,
     until,
+    wait_for_offsets,
     wait_for_table,
 )
 
@@ -183,6 +188,26 @@ async def test_more_rows_touched_than_wanted_checkpoint_at_once(kafka: Kafka, pr
     async with feed(configuration) as feeding, running_worker(configuration), asyncio.timeout(20), steady(feeding):
         while min((await read_table(configuration))[1].values()) == 0:  # noqa: ASYNC110 - what is waited for is in Kafka
             await asyncio.sleep(0.1)
+
+
+async def test_the_real_core_tells_a_session_to_everybody_and_keeps_its_row(kafka: Kafka, prefix: str):
+    """2.2, 7.2, 7.3: a session in the journal becomes events, and a row by name in the table."""
+    configuration = await make_installation(kafka.bootstrap, prefix)
+    record = AccountingRecord(
+        status="Start", nas="campus", source="127.0.0.1", ingest="i", received_ms=1000, event_ms=1000, identity="bob", acct_session_id="a1"
+    )
+    async with feed(configuration) as feeding, running_worker(configuration, SessionCore):
+        await feeding.send_one(1, "bob", encode(record))
+        await feeding.send_one(1, "bob", encode(msgspec.structs.replace(record, status="Stop", received_ms=9000, event_ms=9000)))
+        await feeding.send_one(2, "eve", b"no JSON")
+        await wait_for_offsets(configuration, feeding)
+    events, rejected = await read_all(configuration, EVENTS), await read_all(configuration, REJECTED)
+    assert [loads(event.value)["type"] for event in events[1]] == ["session.started", "session.ended"]
+    assert [loads(record.value)["offset"] for record in rejected[2]] == [0]
+    rows = {record.key.decode(): record.value for record in (await read_all(configuration, TABLE))[1]}
+    assert set(rows) == {fence_key(1), partition_key(1), identity_key("bob"), session_key("campus", "a1")}
+    assert loads(rows[session_key("campus", "a1")])["state"] == "ended"
+    assert [partition for partition, found in (events | {4: rejected[2]}).items() if found] == [1, 4]
 
 
 async def _expire(configuration: Configuration, before: dict[int, int]) -> None:

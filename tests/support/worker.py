@@ -18,8 +18,9 @@ from agents.health import Health
 from agents.kafka_client import client_settings, topic_name
 from agents.topic_admin import ensure_topics
 from agents.worker import run_worker
+from schemas.codec import loads
 from schemas.configuration import Configuration, Kafka, Worker
-from schemas.topics import ACCOUNTING, EVENTS, KIND_HEADER, TABLE, Topic
+from schemas.topics import ACCOUNTING, EVENTS, KIND_HEADER, TABLE, Topic, partition_key
 from tests.support.fake_core import FakeCore
 
 DEADLINE_S = 25.0
@@ -229,6 +230,17 @@ async def wait_for_table(configuration: Configuration, feeding: Feed, partitions
     for partition in watched:
         assert offsets[partition] == feeding.ends[partition]
         assert rows[partition] == feeding.rows[partition]
+
+
+async def wait_for_offsets(configuration: Configuration, feeding: Feed) -> None:
+    """Until each partition's own row has reached the feed's end, whatever the core."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            table = await read_all(configuration, TABLE)
+            own = {number: [r.value for r in records if r.key == partition_key(number).encode()] for number, records in table.items()}
+            if all(loads(own[number][-1])["next_offset"] >= end if own[number] else end == 0 for number, end in feeding.ends.items()):
+                return
+            await asyncio.sleep(0.1)
 
 
 async def check_events(configuration: Configuration, feeding: Feed) -> int:
