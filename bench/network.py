@@ -16,6 +16,8 @@ from streams.radius.authenticator import verify_response
 from streams.radius.simulated import RefusedRequest, build_accounting_request, build_disconnect_reply, parse_disconnect_request
 
 NASES = 8
+SOCKETS = 16
+"""Of a NAS: each has 256 identifiers (RFC 2866 section 3), and an ingest that is behind must not make them run out."""
 ACCOUNTING_SECRET = b"bench-accounting"
 DISCONNECT_SECRET = b"bench-disconnect"
 _SO_TIMESTAMPNS = 35
@@ -40,19 +42,21 @@ class Breach:
 
 
 class Nas:
-    """One NAS: it sends from one socket and is disconnected at another, both at its own address."""
+    """One NAS: it sends from some sockets and is disconnected at another, all at its own address."""
 
     def __init__(self, network: "Network", number: int, ingest_port: int) -> None:
         self.name = f"nas-{number}"
         self.address = f"127.0.1.{number + 1}"
         self._network = network
         self._to = ("127.0.0.1", ingest_port)
-        self._sent: list[tuple[bytes, Breach | None] | None] = [None] * 256
-        self._identifier = 0
-        self._accounting, self._disconnect = self._bound(), self._bound()
+        self._sent: list[tuple[bytes, Breach | None] | None] = [None] * (256 * SOCKETS)
+        self._count = 0
+        self._accounting = [self._bound() for _ in range(SOCKETS)]
+        self._disconnect = self._bound()
         self.port = self._disconnect.getsockname()[1]
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._accounting.fileno(), self._take_answers)
+        for which, one in enumerate(self._accounting):
+            loop.add_reader(one.fileno(), self._take_answers, which)
         loop.add_reader(self._disconnect.fileno(), self._take_requests)
 
     def toml(self) -> str:
@@ -61,7 +65,7 @@ class Nas:
         return f"{named}disconnect = {{ {way} }}\n"
 
     def close(self) -> None:
-        for one in (self._accounting, self._disconnect):
+        for one in (*self._accounting, self._disconnect):
             asyncio.get_running_loop().remove_reader(one.fileno())
             one.close()
 
@@ -86,12 +90,15 @@ class Nas:
             attributes += [(number, value.to_bytes(4)) for number, value in ((46, 60), (42, 1_000_000), (43, 9_000_000), (52, 0), (53, 1))]
         if status == _STOP:
             attributes.append((49, _ADMIN_RESET.to_bytes(4)))
-        self._identifier = (self._identifier + 1) & 255
-        packet = build_accounting_request(identifier=self._identifier, secret=ACCOUNTING_SECRET, attributes=attributes)
+        self._count = (self._count + 1) % len(self._sent)
+        identifier, which = divmod(self._count, SOCKETS)
+        packet = build_accounting_request(identifier=identifier, secret=ACCOUNTING_SECRET, attributes=attributes)
         self._network.unanswered += 1
         breach = Breach(time.time_ns()) if breaches else None
-        self._sent[self._identifier] = (packet, breach)
-        self._accounting.sendto(packet, self._to)
+        if self._sent[self._count] is not None:
+            self._network.given_up += 1
+        self._sent[self._count] = (packet, breach)
+        self._accounting[which].sendto(packet, self._to)
         return breach
 
     def _bound(self) -> socket.socket:
@@ -101,13 +108,14 @@ class Nas:
         one.bind((self.address, 0))
         return one
 
-    def _take_answers(self) -> None:
-        for answer, taken_ns, _ in _datagrams(self._accounting):
-            waiting = self._sent[answer[1]]
+    def _take_answers(self, which: int) -> None:
+        for answer, taken_ns, _ in _datagrams(self._accounting[which]):
+            place = answer[1] * SOCKETS + which
+            waiting = self._sent[place]
             if waiting is None or verify_response(answer, waiting[0], ACCOUNTING_SECRET) is not None:
                 self._network.not_believed += 1
                 continue
-            self._sent[answer[1]] = None
+            self._sent[place] = None
             self._network.unanswered -= 1
             if waiting[1] is not None:
                 waiting[1].answered_ns = taken_ns
@@ -127,12 +135,13 @@ class Network:
 
     Attributes:
         nases: they stay as they are; persons and sessions are new in each run.
-        unanswered: records that have no answer. not_believed: datagrams with a wrong authenticator.
+        unanswered: records that have no answer. given_up: those whose identifier was needed again.
+        not_believed: datagrams with a wrong authenticator, such as answers to what was given up.
         false: Disconnect-Requests for sessions that breach nothing. repeated: those for a session that was told to end before.
     """
 
     def __init__(self, ingest_port: int) -> None:
-        self.unanswered = self.not_believed = self.false = self.repeated = 0
+        self.unanswered = self.given_up = self.not_believed = self.false = self.repeated = 0
         self.nases = [Nas(self, number, ingest_port) for number in range(NASES)]
         self._breaches: dict[str, Breach] = {}
         self._persons_before = 0
@@ -141,7 +150,7 @@ class Network:
         for nas in self.nases:
             nas.close()
 
-    async def run(self, rate_s: int, warm_s: float, measured_s: float, straggle_s: float = 5.0) -> list[Breach]:
+    async def run(self, rate_s: int, warm_s: float, measured_s: float, straggle_s: float = 15.0) -> list[Breach]:
         """Send records at a rate; the breaches among them, without those of the warm-up."""
         measured: list[Breach] = []
         first = round(rate_s * warm_s)

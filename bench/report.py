@@ -59,7 +59,9 @@ def verdict(what: str, value: float, sketch: float, unit: str, *, more_is_better
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:
-    """p50, p90, p99 and max by nearest rank."""
+    """p50, p90, p99 and max by nearest rank; nothing of no values."""
+    if not values:
+        return {}
     ordered = sorted(values)
     at = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
     return {name: ordered[min(len(ordered) - 1, int(len(ordered) * share))] for name, share in at.items()} | {"max": ordered[-1]}
