@@ -5,6 +5,7 @@ import pytest
 from schemas.disconnect import Outcome
 from schemas.event import RecordRef
 from schemas.policy import Limit
+from streams.session_core import BECAUSE_MAX, HOLDS_MAX
 from tests.support.journal import Journal, interim, mac_of, play, policy, result, start, stop, tick, user_limit
 
 PHONE, LAPTOP, TABLET = ("AA-00-00-00-00-01", "AA-00-00-00-00-02", "AA-00-00-00-00-03")
@@ -241,6 +242,33 @@ def test_a_third_device_is_not_held() -> None:
     assert journal.types() == ["session.started", "limit.breached", "disconnect.requested"]
     assert gone(journal) == ["l1"]
     journal.nothing_else()
+
+
+def test_holds_are_bounded_and_one_for_a_device() -> None:
+    """Limits on everything that grows: the last ones only."""
+    journal = evicted()
+    journal.feed(start("p2", mac=PHONE, at_s=3), start("p3", mac=PHONE, at_s=4))
+    row = journal.identity_row()
+    assert row is not None
+    assert [hold.device for hold in row.holds] == [PHONE.replace("-", ":").lower()]
+    journal.feed(*[start(f"n{n}", at_s=5 + n) for n in range(HOLDS_MAX + 9)])
+    row = journal.identity_row()
+    assert row is not None
+    assert len(row.holds) == HOLDS_MAX
+
+
+def test_a_hold_outlives_the_last_session_of_its_identity() -> None:
+    """4.4: where `hold_s` is longer than the grace."""
+    journal = play(tick(0), policy(user_limit(0, hold_s=600), grace_s=60), start("p1", mac=PHONE), stop("p1", at_s=1)).pass_time(100)
+    assert journal.row("p1") is None
+    assert journal.identity_row() is not None
+
+
+def test_what_a_decision_rests_on_is_named_up_to_a_bound() -> None:
+    """4.9: a shared account may have thousands of sessions."""
+    journal = over(user_limit(30))
+    journal.feed(start("s30", at_s=40))
+    assert len(journal.command().because) == 1 + BECAUSE_MAX
 
 
 # -- old news and sessions first heard of by an Interim -----------------------------------------------------------------------------------

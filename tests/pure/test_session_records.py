@@ -425,3 +425,12 @@ def test_an_identity_born_again_counts_in_a_new_epoch() -> None:
     journal.feed(start("s2", at_s=3700))
     assert [(event.seq, event.seq_epoch) for event in journal.events()] == [(1, 1), (2, 1), (1, journal.offset - 1)]
     journal.nothing_else()
+
+
+def test_an_identity_stays_while_one_of_its_sessions_does() -> None:
+    """7.1: its sequence goes on without a gap."""
+    journal = play(tick(0), start("s1"), start("s2"), stop("s1", at_s=5)).pass_time(3700)
+    assert journal.row("s1") is None
+    journal.feed(stop("s2", at_s=3701))
+    assert [event.seq for event in journal.events()] == [1, 2, 3, 4]
+    journal.nothing_else()
