@@ -19,6 +19,7 @@ from agents.topic_reader import reading
 from schemas.configuration import Configuration, Nas, endpoint
 from schemas.errors import CurfewError
 from schemas.topics import EVENTS, RESULTS
+from streams.profiles import configured
 from streams.simulation import NasSettings, Network, People, SimulatedNas
 
 SEED = 1
@@ -58,7 +59,9 @@ class Demo:
             )
         chance = random.Random(SEED)
         network = Network([SimulatedNas(_settings(nas, address), chance) for nas, address in nases], BACKGROUND, chance)
-        places = [Place(str(address), nas.disconnect.port) for nas, address in nases if nas.disconnect is not None]
+        profiles = configured(configuration.profile)
+        ways = [(address, nas.disconnect) for nas, address in nases if nas.disconnect is not None]
+        places = [Place(str(address), way.port or profiles[way.profile].port) for address, way in ways]
         self._story = Story(teller, _hints(program, configuration.ingest.listen[0]))
         self._simulated = SimulatedNetwork(network, places, endpoint(configuration.ingest.listen[0]), self._story.seen)
 

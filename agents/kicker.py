@@ -44,7 +44,7 @@ from streams.kick import Now
 from streams.kick_records import Refusal, read_record, rejected
 from streams.open_commands import CommitPoint, OpenCommands
 from streams.partitioner import partition_of
-from streams.profiles import packaged
+from streams.profiles import configured
 from streams.retransmission import RFC5080, Schedule
 
 POLL_MS = 200
@@ -65,7 +65,7 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
         self._configuration = configuration
         self._health = health
         self._dispatcher = Dispatcher(
-            targets(configuration.nas, packaged()),
+            targets(configuration.nas, configured(configuration.profile)),
             ports=configuration.kicker.ports,
             in_flight_per_nas=configuration.kicker.in_flight_per_nas,
             jitter=lambda: random.uniform(-1, 1),
@@ -93,7 +93,7 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
 
     def reload(self, configuration: Configuration) -> None:
         """Take over the NASes of another configuration, for commands read from now on."""
-        self._dispatcher.change(targets(configuration.nas, packaged()), configuration.kicker.in_flight_per_nas)
+        self._dispatcher.change(targets(configuration.nas, configured(configuration.profile)), configuration.kicker.in_flight_per_nas)
         log.info("configuration read again: %d NASes", len(configuration.nas))
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -13,6 +13,8 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from schemas.session import DISCONNECT_FIELDS
+
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Secret = Annotated[str, Meta(min_length=1, max_length=1024)]
 Path = Annotated[str, Meta(min_length=1, max_length=4096)]
@@ -20,7 +22,29 @@ _KAFKA_NAME = "at most 100 letters, digits, dots, underscores and hyphens in quo
 _REDIS_URL = 'a text that begins with "redis://", "rediss://" or "unix://"'
 _NAS_NAME = "a text of 1 to 128 characters without blanks and slashes"
 _PROFILE = "the name of a profile in small letters, digits, dots and hyphens"
+_ATTRIBUTE = 'the name of an attribute, like "Acct-Session-Id"'
 Via = Literal["radius", "routeros", "coova-mqtt", "poll", "huawei-portal", "none"]
+MacNotation = Literal[
+    "as-sent",
+    "AA-BB-CC-DD-EE-FF",
+    "aa-bb-cc-dd-ee-ff",
+    "AA:BB:CC:DD:EE:FF",
+    "aa:bb:cc:dd:ee:ff",
+    "AABB.CCDD.EEFF",
+    "aabb.ccdd.eeff",
+    "AABB-CCDD-EEFF",
+    "aabb-ccdd-eeff",
+    "AABBCCDDEEFF",
+    "aabbccddeeff",
+]
+"""How a MAC address in Calling-Station-Id is to be written; `as-sent` leaves it as the NAS sent it."""
+PACKAGED_PROFILES = (
+    *("accel-ppp", "aruba", "aruba-instant", "cisco", "cisco-wlc", "coova", "default", "fortinet", "hostapd", "huawei", "juniper"),
+    *("meraki", "mikrotik", "nokia", "ruckus", "strongswan", "unifi"),
+)
+"""The profiles that are there without any `[[profile]]`; the files are in `streams/profile_files`."""
+ProfileName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64, description=_PROFILE)]
+AttributeName = Annotated[str, Meta(min_length=1, max_length=64, description=_ATTRIBUTE)]
 
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -180,7 +204,7 @@ class Disconnect(msgspec.Struct, frozen=True):
     Attributes:
         via: The way: `radius` is RFC 5176; `none` says that there is none.
         address: Where to, IPv4 or IPv6; wanted by every way that calls the NAS itself.
-        port: UDP, with `radius`.
+        port: UDP, with `radius`; None: the profile's.
         secret: Of RFC 5176; no default, also not the accounting secret: without one the result is `no-secret`. Or `secret_file`.
         secret_file: Path of a file whose one line it is, relative to the configuration.
         profile: Which attributes go, in which notation.
@@ -194,10 +218,10 @@ class Disconnect(msgspec.Struct, frozen=True):
 
     via: Via = "radius"
     address: str | None = None
-    port: Port = 3799
+    port: Port | None = None
     secret: Secret | None = None
     secret_file: Path | None = None
-    profile: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64, description=_PROFILE)] = "default"
+    profile: ProfileName = "default"
     user: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
     password: Secret | None = None
     password_file: Path | None = None
@@ -232,8 +256,50 @@ class Nas(msgspec.Struct, frozen=True):
     interim_interval_s: Annotated[int, Meta(ge=1, le=604_800)] | None = None
 
 
+def attribute_field(name: str) -> str | None:
+    """The field that a session keeps a RADIUS attribute in, whatever the case of its name; None: nothing to ask a NAS by is kept of it."""
+    field = name.lower().replace("-", "_")
+    return field if field in DISCONNECT_FIELDS else None
+
+
+class AttributeSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[[profile.attempt]]`: what one attempt sends.
+
+    Attributes:
+        require: Attribute names without which it is not tried; at least one, so that no request says less than whom it means.
+        also: Attribute names that go with them where the session has them.
+    """
+
+    require: Annotated[tuple[AttributeName, ...], Meta(min_length=1, max_length=16)]
+    also: Annotated[tuple[AttributeName, ...], Meta(max_length=16)] = ()
+
+
+class ProfileChange(msgspec.Struct, frozen=True):
+    """`[[profile]]`: a kind of NAS of one's own, or another opinion about a known one.
+
+    Attributes:
+        name: For `profile` of a NAS; the name of a known one replaces that.
+        extends: A known profile, or one that stands before this: what is not said here is as there.
+        doc: One sentence for people.
+        port: UDP, where the NAS has none of its own.
+        calling_station_id: The notation of a MAC address in Calling-Station-Id.
+        event_timestamp: Whether Event-Timestamp is sent (RFC 5176 section 3.3).
+        message_authenticator: Whether Message-Authenticator is sent (RFC 5176 section 3.4).
+        attempt: The attribute sets in the order in which they are tried; all of them, nothing is added to those of `extends`.
+    """
+
+    name: ProfileName
+    extends: ProfileName = "default"
+    doc: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
+    port: Port | None = None
+    calling_station_id: MacNotation | None = None
+    event_timestamp: bool | None = None
+    message_authenticator: bool | None = None
+    attempt: Annotated[tuple[AttributeSet, ...], Meta(min_length=1, max_length=8)] | None = None
+
+
 class Configuration(msgspec.Struct, frozen=True):
-    """The whole of `curfew.toml`. `[[nas]]` is `nas`, in the order of the file; without a file there is none."""
+    """The whole of `curfew.toml`. `[[nas]]` is `nas`, `[[profile]]` `profile`, in the order of the file; without a file there is none."""
 
     kafka: Kafka = Kafka()
     broker: Broker = Broker()
@@ -244,3 +310,4 @@ class Configuration(msgspec.Struct, frozen=True):
     http: Http = Http()
     redis: Redis = Redis()
     nas: Annotated[tuple[Nas, ...], Meta(max_length=100_000)] = ()
+    profile: Annotated[tuple[ProfileChange, ...], Meta(max_length=1_000)] = ()

@@ -14,8 +14,24 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from schemas.configuration import Address, Configuration, Disconnect, Http, Ingest, Kafka, Kicker, Nas, Network, endpoint
+from schemas.configuration import (
+    PACKAGED_PROFILES,
+    Address,
+    AttributeSet,
+    Configuration,
+    Disconnect,
+    Http,
+    Ingest,
+    Kafka,
+    Kicker,
+    Nas,
+    Network,
+    ProfileChange,
+    attribute_field,
+    endpoint,
+)
 from schemas.errors import Checked, Problem, in_order
+from schemas.session import DISCONNECT_FIELDS
 from schemas.toml_reader import Reader, bare, known_keys, label
 from schemas.toml_source import Path, Source, parse
 
@@ -51,6 +67,7 @@ def check_configuration(text: str, file: str, environment: Mapping[str, str] | N
     nases = dict(reader.every(Nas))
     reader.problems.extend(_names(source, nases))
     reader.problems.extend(check_shared_networks(source, nases))
+    reader.problems.extend(_profiles(source, dict(reader.every(ProfileChange)), dict(reader.every(Disconnect))))
     if "nas" not in source.tables:
         remedy = "Add a [[nas]] with `name`, `addresses` and `secret`."
         message = "no [[nas]]: every packet would come from an unknown source and get no answer"
@@ -202,6 +219,15 @@ def _disconnect(source: Source, path: Path, disconnect: Disconnect) -> Iterator[
         yield source.value_problem((*path, "via"), message, 'Write "radius" if the NAS takes RFC 5176.', "warning")
 
 
+def _attribute_set(source: Source, path: Path, attempt: AttributeSet) -> Iterator[Problem]:
+    for key in ("require", "also"):
+        for index, name in enumerate(getattr(attempt, key)):
+            if attribute_field(name) is None:
+                known = [field.replace("_", "-").title().replace("Nas", "NAS").replace("Ip", "IP") for field in DISCONNECT_FIELDS]
+                message = f'`{label(path)}.{key}`: "{name}" is not kept of a session'
+                yield source.value_problem((*path, key, index), message, _write_one_of(name, known))
+
+
 _CHECKS: dict[type, Callable[[Source, Path, Any], Iterator[Problem]]] = {
     Kafka: _kafka,
     Ingest: _ingest,
@@ -209,7 +235,34 @@ _CHECKS: dict[type, Callable[[Source, Path, Any], Iterator[Problem]]] = {
     Kicker: _kicker,
     Nas: _nas,
     Disconnect: _disconnect,
+    AttributeSet: _attribute_set,
 }
+
+
+def _profiles(source: Source, changes: Mapping[Path, ProfileChange], ways: Mapping[Path, Disconnect]) -> Iterator[Problem]:
+    """Each profile stands on one before it, and each NAS names one that is there."""
+    own: dict[str, Path] = {}
+    for path, change in changes.items():
+        known = [*PACKAGED_PROFILES, *own]
+        if change.extends not in known:
+            message = f'`profile.extends`: there is no profile "{change.extends}" before this one'
+            yield source.value_problem((*path, "extends"), message, _write_one_of(change.extends, known))
+        if change.name in own:
+            message = f'`profile.name`: "{change.name}" is taken (line {source.line((*own[change.name], "name"))})'
+            yield source.value_problem((*path, "name"), message, "Give each profile a name of its own.")
+        own.setdefault(change.name, path)
+    known = [*PACKAGED_PROFILES, *own]
+    tables = source.tables.get("profile")
+    wrong = [table.get("name") for table in tables if isinstance(table, dict)] if isinstance(tables, list) else []
+    for path, way in ways.items():
+        if way.profile not in (*known, *wrong):
+            message = f'`nas.disconnect.profile`: there is no profile "{way.profile}"'
+            yield source.value_problem((*path, "profile"), message, _write_one_of(way.profile, known))
+
+
+def _write_one_of(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f'Write "{near[0]}".' if near else f"Write one of {', '.join(known)}."
 
 
 def _names(source: Source, nases: Mapping[Path, Nas]) -> Iterator[Problem]:

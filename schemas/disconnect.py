@@ -120,42 +120,55 @@ class DisconnectResult(msgspec.Struct, kw_only=True, omit_defaults=True):
     detail: str = ""
 
 
+Follows = Literal["gone", "next-set", "without-nas", "alone", "later", "give-up"]
+"""What a refusal leads to: the session is gone; the profile's next attribute set; that without NAS attributes; Acct-Session-Id alone; the
+same again after a while; nothing."""
+
+
 class ErrorCause(NamedTuple):
     """A row of RFC 5176 section 3.5's table.
 
     Attributes:
         number: the attribute's value.
         name: the RFC's name, hyphenated.
+        follows: what the kicker does (behaviour 5.3).
         sentence: what it tells an operator.
     """
 
     number: int
     name: str
+    follows: Follows
     sentence: str
 
 
 ERROR_CAUSES = {
     row.number: row
     for row in (
-        ErrorCause(201, "Residual-Session-Context-Removed", "The session was already gone; its leftovers were removed."),
-        ErrorCause(202, "Invalid-EAP-Packet-Ignored", "The NAS ignored an EAP packet."),
-        ErrorCause(401, "Unsupported-Attribute", "The NAS does not take one of the attributes sent."),
-        ErrorCause(402, "Missing-Attribute", "The NAS needs an attribute that was not sent."),
-        ErrorCause(403, "NAS-Identification-Mismatch", "The NAS attributes sent are not its own."),
-        ErrorCause(404, "Invalid-Request", "The NAS finds the request malformed."),
-        ErrorCause(405, "Unsupported-Service", "The NAS does not offer what was asked."),
-        ErrorCause(406, "Unsupported-Extension", "The NAS, or a proxy before it, does not support Disconnect-Requests."),
-        ErrorCause(407, "Invalid-Attribute-Value", "The NAS does not take the value of one of the attributes sent."),
-        ErrorCause(501, "Administratively-Prohibited", "The NAS is configured to refuse this."),
-        ErrorCause(502, "Request-Not-Routable", "A proxy knows no way to the NAS."),
-        ErrorCause(503, "Session-Context-Not-Found", "The NAS knows no such session."),
-        ErrorCause(504, "Session-Context-Not-Removable", "The NAS knows the session and cannot remove it."),
-        ErrorCause(505, "Other-Proxy-Processing-Error", "A proxy failed to pass the request on."),
-        ErrorCause(506, "Resources-Unavailable", "The NAS is overloaded."),
-        ErrorCause(507, "Request-Initiated", "The NAS will ask for authorisation first."),
-        ErrorCause(508, "Multiple-Session-Selection-Unsupported", "The attributes sent match more than one session."),
-        ErrorCause(509, "Location-Info-Required", "The NAS needs location information."),
-        ErrorCause(601, "Response-Too-Big", "The NAS's answer does not fit."),
+        ErrorCause(201, "Residual-Session-Context-Removed", "gone", "The session was already gone; its leftovers were removed."),
+        ErrorCause(202, "Invalid-EAP-Packet-Ignored", "give-up", "The NAS ignored an EAP packet."),
+        ErrorCause(401, "Unsupported-Attribute", "next-set", "The NAS does not take one of the attributes sent."),
+        ErrorCause(402, "Missing-Attribute", "next-set", "The NAS needs an attribute that was not sent."),
+        ErrorCause(403, "NAS-Identification-Mismatch", "without-nas", "The NAS attributes sent are not its own."),
+        ErrorCause(404, "Invalid-Request", "give-up", "The NAS finds the request malformed."),
+        ErrorCause(405, "Unsupported-Service", "give-up", "The NAS does not offer what was asked."),
+        ErrorCause(406, "Unsupported-Extension", "give-up", "The NAS, or a proxy before it, does not support Disconnect-Requests."),
+        ErrorCause(407, "Invalid-Attribute-Value", "next-set", "The NAS does not take the value of one of the attributes sent."),
+        ErrorCause(501, "Administratively-Prohibited", "give-up", "The NAS is configured to refuse this."),
+        ErrorCause(502, "Request-Not-Routable", "give-up", "A proxy knows no way to the NAS."),
+        ErrorCause(503, "Session-Context-Not-Found", "gone", "The NAS knows no such session."),
+        ErrorCause(504, "Session-Context-Not-Removable", "later", "The NAS knows the session and cannot remove it."),
+        ErrorCause(505, "Other-Proxy-Processing-Error", "later", "A proxy failed to pass the request on."),
+        ErrorCause(506, "Resources-Unavailable", "later", "The NAS is overloaded."),
+        ErrorCause(507, "Request-Initiated", "give-up", "The NAS will ask for authorisation first."),
+        ErrorCause(508, "Multiple-Session-Selection-Unsupported", "alone", "The attributes sent match more than one session."),
+        ErrorCause(509, "Location-Info-Required", "give-up", "The NAS needs location information."),
+        ErrorCause(601, "Response-Too-Big", "give-up", "The NAS's answer does not fit."),
     )
 }
-"""Error-Cause by number (RFC 5176 section 3.5, RFC 5580, RFC 7930)."""
+"""Error-Cause by number (RFC 5176 section 3.5, RFC 5580, RFC 7930).
+
+201 belongs into an ACK and 503 into a NAK, but a Catalyst 4500 was documented to answer a repeated request by an ACK with 503. Both say in
+either packet that there is no such session any more, so both mean the same: waiting for a Stop that was sent long ago would end as
+`unconfirmed`. Should the NAS be wrong, the session's next Interim opens it again.
+505 is a proxy's failure, which may pass like the NAS's own; 502 is a proxy's configuration, which will not.
+"""

@@ -24,7 +24,7 @@ from schemas.configuration import Nas
 from schemas.disconnect import DisconnectCommand, DisconnectResult, SessionNotice
 from streams.identifiers import IdentifierPool, Port
 from streams.kick import Event, Input, Kick, Now, NoWay, Output, Report, Send, State, Timer, Wait, Way, begin, resume, session_id, step
-from streams.profiles import Profile, SentAttribute, attribute_sets
+from streams.profiles import Profile, SentAttribute, attribute_sets, session_alone
 from streams.radius.disconnect import RefusedReply, build_disconnect, read_reply
 from streams.retransmission import RFC5080, Schedule
 
@@ -87,7 +87,7 @@ def _target(nas: Nas, profiles: Mapping[str, Profile]) -> Target | NoWay:
     profile = profiles.get(way.profile)
     if profile is None:
         return NoWay("unsupported", f"There is no profile {way.profile}, which {nas.name} is configured with.")
-    return Target((str(ip_address(way.address)), way.port), way.secret.encode(), profile)
+    return Target((str(ip_address(way.address)), way.port or profile.port), way.secret.encode(), profile)
 
 
 class _Line:
@@ -210,7 +210,8 @@ class Dispatcher:
         if isinstance(reply, RefusedReply):
             return [Ignored(str(reply))]
         out: Outputs = []
-        self._step(run, Event(Input.ACK if reply.acknowledged else Input.NAK, now, error_cause=reply.error_cause), out)
+        answer = Input.ACK if reply.acknowledged else Input.NAK
+        self._step(run, Event(answer, now, jitter=self._jitter(), error_cause=reply.error_cause), out)
         self._serve(now, out)
         return out
 
@@ -262,7 +263,7 @@ class Dispatcher:
         line = self._lines.get(command.nas)
         if line is None:
             line = self._lines[command.nas] = _Line(target)
-        return line, Way(sets, target.endpoint[1])
+        return line, Way(sets, target.endpoint[1], session_alone(command.session))
 
     def _step(self, run: _Run, event: Event, out: Outputs) -> None:
         self._carry_out(run, step(run.kick, event), event.now, out)
@@ -324,7 +325,8 @@ class Dispatcher:
                 attributes=[(one.number, one.octets) for one in attributes],
                 secret=target.secret,
                 identifier=port.identifier,
-                event_timestamp_s=now.wall_ms // 1000,
+                event_timestamp_s=now.wall_ms // 1000 if target.profile.event_timestamp else None,
+                message_authenticator=target.profile.message_authenticator,
             )
             self._pending[port.place, target.endpoint, port.identifier] = run
         is_first = not again and len(run.kick.attempts) == 1

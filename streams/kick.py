@@ -3,12 +3,17 @@
 Rule 1: everything that moves a command from one state to another is in this file. It knows no socket, no Identifier space and no Kafka;
 time and jitter come in with each event, bytes are made by its caller.
 
-Theory of operation: a `Kick` is in one of four states, and `TRANSITIONS` says what each event does in each of them:
+Theory of operation: a `Kick` is in one of five states, and `TRANSITIONS` says what each event does in each of them:
 
     queued        waiting for its turn, a source port and an Identifier (also again, when a further attribute set is to be tried)
     sent          a Disconnect-Request is on its way and nobody has answered it; it is retransmitted by RFC 5080 section 2.2.1
+    backing-off   the NAS could not do it now (504, 505, 506); the same is asked again after a while, `BACK_OFF_MS` times at most
     acknowledged  the NAS promised; the proof (the session's end in the journal) is outstanding
     done          the final result was reported; whatever comes later is harmless
+
+What is tried next is in `Kick.further`: the profile's sets that come after the one sent. A refusal may shorten them (403: no NAS attributes
+in any; 508: Acct-Session-Id alone), and a promise that the session outlives leads to the next of them as a refusal would (behaviour 5.4).
+No set is tried twice, but for the repeats of backing off; so there are at most 2 * 8 sets + 1 + 3 exchanges.
 
 `step` gives back what is to be done: put a request on the wire, wake me at a time, wait for a turn, report a result. In every state but the
 last one a timer is set, none later than `deadline_ms`; so there is one final result within `confirm_within_s` of the command's being read.
@@ -25,15 +30,16 @@ from typing import NamedTuple
 import msgspec
 
 from schemas.codec import Text
-from schemas.disconnect import ERROR_CAUSES, Attempt, DisconnectCommand, DisconnectResult, Outcome
+from schemas.disconnect import ERROR_CAUSES, Attempt, DisconnectCommand, DisconnectResult, Follows, Outcome
 from streams.profiles import SentAttribute
 from streams.retransmission import RFC5080, Schedule, Transmission, first, following
 
-GONE = 503
 CONFIRM_WITHIN_MAX_S = 3600
 """No command stays open longer, whatever it says."""
-NEXT_SET = frozenset({401, 402, 403, 407})
-"""Error-Causes that speak of the attributes sent: the profile's next attribute set is tried (behaviour 5.3)."""
+BACK_OFF_MS = (4_000, 8_000, 16_000)
+"""How long the NAS is left alone after each refusal for want of resources; after the last one the refusal stands."""
+NAS_ATTRIBUTES = frozenset({4, 32, 95})
+"""What names the NAS and not the session (RFC 5176 section 3): NAS-IP-Address, NAS-Identifier, NAS-IPv6-Address."""
 
 
 class State(StrEnum):
@@ -41,6 +47,7 @@ class State(StrEnum):
 
     QUEUED = "queued"
     SENT = "sent"
+    BACKING_OFF = "backing-off"
     ACKNOWLEDGED = "acknowledged"
     DONE = "done"
 
@@ -68,7 +75,7 @@ class Event(NamedTuple):
     """An input with what belongs to it.
 
     Attributes:
-        jitter: between -1 and 1, for TURN and TIMER. identifier: for TURN. error_cause: for ACK and NAK, if the reply has one.
+        jitter: between -1 and 1, for TURN, NAK and TIMER. identifier: for TURN. error_cause: for ACK and NAK, if the reply has one.
         word: for ENDED who says so, for REPLACED the newer command's id.
     """
 
@@ -115,11 +122,20 @@ class ImpossibleError(Exception):
     """An event that the caller's own order of things excludes: a defect in it, never the NAS's or the journal's doing."""
 
 
-class Way(NamedTuple):
-    """How a session's NAS is asked: the attribute sets in the order in which they are tried, and the NAS's port."""
+AttributeSet = tuple[SentAttribute, ...]
 
-    sets: tuple[tuple[SentAttribute, ...], ...]
+
+class Way(NamedTuple):
+    """How a session's NAS is asked.
+
+    Attributes:
+        sets: the attribute sets in the order in which they are tried. port: the NAS's.
+        alone: the set for a NAS that finds several sessions; empty: there is none.
+    """
+
+    sets: tuple[AttributeSet, ...]
     port: int
+    alone: AttributeSet = ()
 
 
 class NoWay(NamedTuple):
@@ -133,10 +149,27 @@ class Kick:
     """One command's state. `begin` makes it, `step` moves it.
 
     Attributes:
-        command: what was ordered; deadline_ms: monotonic, when the final result is due; timer_ms: the timer that is set.
+        command: what was ordered. deadline_ms: monotonic, when the final result is due. expiry_ms: likewise, then nothing is sent anew.
+        current: the attribute set that is sent or is to be sent. further: those that may come after it. tried: those that were sent.
+        promised: the NAS acknowledged one of them. back_offs: how often it was left alone. timer_ms: the timer that is set.
     """
 
-    __slots__ = ("attempts", "command", "deadline_ms", "expiry_ms", "schedule", "set_index", "state", "timer_ms", "transmission", "way")
+    __slots__ = (
+        "attempts",
+        "back_offs",
+        "command",
+        "current",
+        "deadline_ms",
+        "expiry_ms",
+        "further",
+        "promised",
+        "schedule",
+        "state",
+        "timer_ms",
+        "transmission",
+        "tried",
+        "way",
+    )
 
     def __init__(self, command: DisconnectCommand, way: Way, now: Now, schedule: Schedule) -> None:
         self.command = command
@@ -145,7 +178,11 @@ class Kick:
         self.state = State.QUEUED
         self.deadline_ms = now.mono_ms + min(command.confirm_within_s, CONFIRM_WITHIN_MAX_S) * 1000
         self.expiry_ms = now.mono_ms + command.expires_ms - now.wall_ms
-        self.set_index = 0
+        self.current: AttributeSet = ()
+        self.further = way.sets
+        self.tried: list[AttributeSet] = []
+        self.promised = False
+        self.back_offs = 0
         self.attempts: list[Attempt] = []
         self.transmission: Transmission | None = None
         self.timer_ms = self.deadline_ms
@@ -159,19 +196,25 @@ def begin(command: DisconnectCommand, way: Way | NoWay, now: Now, schedule: Sche
         way: how its NAS is asked, or why it cannot be.
         now: when it was read.
         schedule: of retransmissions.
+
+    Raises:
+        ImpossibleError: the way has no attribute set.
     """
     kick = Kick(command, way if isinstance(way, Way) else Way((), 0), now, schedule)
     if kick.expiry_ms <= now.mono_ms:
         return kick, _finish(kick, now, "expired", "It was read after its time was over.")
     if isinstance(way, NoWay):
         return kick, _finish(kick, now, way.outcome, way.detail)
-    return kick, [Wait(), _timer(kick, min(kick.expiry_ms, kick.deadline_ms))]
+    if not _choose_next(kick):
+        raise ImpossibleError(f"a way without an attribute set ({command.id})")
+    return kick, _wait(kick)
 
 
 def resume(command: DisconnectCommand, acknowledged: DisconnectResult, now: Now) -> tuple[Kick, list[Output]]:
     """A command was read whose ACK is on record already: nothing is sent again, only the proof is awaited."""
     kick = Kick(command, Way((), 0), now, RFC5080)
     kick.state = State.ACKNOWLEDGED
+    kick.promised = True
     kick.attempts = acknowledged.attempts
     return kick, [_timer(kick, kick.deadline_ms)]
 
@@ -222,6 +265,24 @@ def _finish(kick: Kick, now: Now, outcome: Outcome, detail: str, *, error_cause:
     return [Report(result_of(kick, now, outcome, detail, error_cause=error_cause))]
 
 
+def _send_by_ms(kick: Kick) -> float:
+    return min(kick.expiry_ms, kick.deadline_ms)
+
+
+def _wait(kick: Kick) -> list[Output]:
+    kick.state = State.QUEUED
+    return [Wait(), _timer(kick, _send_by_ms(kick))]
+
+
+def _choose_next(kick: Kick) -> bool:
+    """Make the first further set that was not tried yet the current one; False: there is none."""
+    untried = [one for one in kick.further if one and one not in kick.tried]
+    kick.further = tuple(untried[1:])
+    if untried:
+        kick.current = untried[0]
+    return bool(untried)
+
+
 def _too_early(kick: Kick, event: Event) -> bool:
     """A timer that was replaced since, or a clock's rounding."""
     return event.now.mono_ms < kick.timer_ms
@@ -230,24 +291,26 @@ def _too_early(kick: Kick, event: Event) -> bool:
 def _send_first(kick: Kick, event: Event) -> list[Output]:
     """(queued, turn)."""
     now = event.now
-    if min(kick.expiry_ms, kick.deadline_ms) <= now.mono_ms:
-        return _give_up_waiting(kick, event)
-    attributes = kick.way.sets[kick.set_index]
+    if _send_by_ms(kick) <= now.mono_ms:
+        return _miss_the_turn(kick, now)
     kick.state = State.SENT
+    kick.tried.append(kick.current)
     kick.attempts.append(
-        Attempt(attributes=[one.name for one in attributes], port=kick.way.port, identifier=event.identifier, sent_ms=[now.wall_ms])
+        Attempt(attributes=[one.name for one in kick.current], port=kick.way.port, identifier=event.identifier, sent_ms=[now.wall_ms])
     )
     kick.transmission = first(kick.schedule, now.mono_ms, event.jitter)
-    return [Send(attributes, again=False), _timer(kick, min(kick.transmission.due_ms, kick.deadline_ms))]
+    return [Send(kick.current, again=False), _timer(kick, min(kick.transmission.due_ms, kick.deadline_ms))]
 
 
 def _give_up_waiting(kick: Kick, event: Event) -> list[Output]:
     """(queued, timer): its turn did not come in time."""
-    if _too_early(kick, event):
-        return [Timer(kick.timer_ms)]
+    return [Timer(kick.timer_ms)] if _too_early(kick, event) else _miss_the_turn(kick, event.now)
+
+
+def _miss_the_turn(kick: Kick, now: Now) -> list[Output]:
     if kick.attempts:
-        return _refused(kick, event.now, kick.attempts[-1].error_cause)
-    return _finish(kick, event.now, "expired", "Its turn at the NAS did not come before its time was over; nothing was sent.")
+        return _settle(kick, now)
+    return _finish(kick, now, "expired", "Its turn at the NAS did not come before its time was over; nothing was sent.")
 
 
 def _send_again_or_give_up(kick: Kick, event: Event) -> list[Output]:
@@ -258,10 +321,10 @@ def _send_again_or_give_up(kick: Kick, event: Event) -> list[Output]:
     last = kick.transmission
     further = following(kick.schedule, last, now.mono_ms, event.jitter) if last and now.mono_ms < kick.deadline_ms else None
     if further is None:
-        return _finish(kick, now, "unanswered", _unanswered(kick))
+        return _fail(kick, now, "unanswered", _unanswered(kick))
     kick.transmission = further
     kick.attempts[-1].sent_ms.append(now.wall_ms)
-    return [Send(kick.way.sets[kick.set_index], again=True), _timer(kick, min(further.due_ms, kick.deadline_ms))]
+    return [Send(kick.current, again=True), _timer(kick, min(further.due_ms, kick.deadline_ms))]
 
 
 def _unanswered(kick: Kick) -> str:
@@ -270,34 +333,87 @@ def _unanswered(kick: Kick) -> str:
 
 
 def _acknowledge(kick: Kick, event: Event) -> list[Output]:
-    """(sent, ack): a promise, not the proof."""
+    """(sent, ack): a promise, not the proof, unless the NAS adds that the session was gone already. It is reported once."""
     _note_answer(kick, event, "Disconnect-ACK")
+    if _follows(event.error_cause) == "gone":
+        return _gone(kick, event)
+    was_promised, kick.promised = kick.promised, True
     kick.state = State.ACKNOWLEDGED
-    result = result_of(
-        kick, event.now, "acknowledged", "The NAS promised to end the session; its Stop is awaited.", error_cause=event.error_cause
-    )
-    return [Report(result), _timer(kick, kick.deadline_ms)]
+    outputs: list[Output] = [_timer(kick, kick.deadline_ms)]
+    if not was_promised:
+        detail = "The NAS promised to end the session; its Stop is awaited."
+        outputs.insert(0, Report(result_of(kick, event.now, "acknowledged", detail, error_cause=event.error_cause)))
+    return outputs
+
+
+def _follows(error_cause: int | None) -> Follows:
+    row = ERROR_CAUSES.get(error_cause) if error_cause is not None else None
+    return row.follows if row else "give-up"
+
+
+def _gone(kick: Kick, event: Event) -> list[Output]:
+    return _finish(kick, event.now, "gone", _sentence(event.error_cause), error_cause=event.error_cause)
 
 
 def _take_refusal(kick: Kick, event: Event) -> list[Output]:
     """(sent, nak): Error-Cause decides (behaviour 5.3)."""
     _note_answer(kick, event, "Disconnect-NAK")
-    if event.error_cause == GONE:
-        return _finish(kick, event.now, "gone", ERROR_CAUSES[GONE].sentence, error_cause=GONE)
-    if event.error_cause in NEXT_SET and kick.set_index + 1 < len(kick.way.sets):
-        kick.set_index += 1
-        kick.state = State.QUEUED
-        return [Wait(), _timer(kick, min(kick.expiry_ms, kick.deadline_ms))]
-    return _refused(kick, event.now, event.error_cause)
+    match _follows(event.error_cause):
+        case "gone":
+            return _gone(kick, event)
+        case "later":
+            return _back_off(kick, event)
+        case "without-nas":
+            kick.further = tuple(_without_nas(one) for one in (kick.current, *kick.further))
+        case "alone":
+            kick.further = (kick.way.alone,)
+        case "give-up":
+            kick.further = ()
+        case "next-set":
+            pass
+    return _wait(kick) if _choose_next(kick) else _settle(kick, event.now)
 
 
-def _refused(kick: Kick, now: Now, error_cause: int | None) -> list[Output]:
+def _without_nas(attributes: AttributeSet) -> AttributeSet:
+    return tuple(one for one in attributes if one.number not in NAS_ATTRIBUTES)
+
+
+def _back_off(kick: Kick, event: Event) -> list[Output]:
+    """Leave the NAS alone for a while, if there is time for asking again after it."""
+    if kick.back_offs < len(BACK_OFF_MS):
+        at_ms = event.now.mono_ms + BACK_OFF_MS[kick.back_offs] * (1 + kick.schedule.rand * event.jitter)
+        if at_ms < _send_by_ms(kick):
+            kick.back_offs += 1
+            kick.state = State.BACKING_OFF
+            return [_timer(kick, at_ms)]
+    return _settle(kick, event.now)
+
+
+def _ask_again(kick: Kick, event: Event) -> list[Output]:
+    """(backing-off, timer): the same attributes, as a new request."""
+    return [Timer(kick.timer_ms)] if _too_early(kick, event) else _wait(kick)
+
+
+def _settle(kick: Kick, now: Now) -> list[Output]:
+    """Nothing more can be tried: what the NAS said last is the result."""
+    last = kick.attempts[-1] if kick.attempts else None
+    if last is None or last.answer != "Disconnect-NAK":
+        return _fail(kick, now, "unconfirmed", "")
+    return _fail(kick, now, "refused", _sentence(last.error_cause), error_cause=last.error_cause)
+
+
+def _fail(kick: Kick, now: Now, outcome: Outcome, detail: str, *, error_cause: int | None = None) -> list[Output]:
+    """It came to nothing; where the NAS had promised before, that is what people must know."""
+    if kick.promised:
+        outcome, detail = "unconfirmed", f"The NAS promised to end the session, and the session went on reporting. {detail}".rstrip()
+    return _finish(kick, now, outcome, detail, error_cause=error_cause)
+
+
+def _sentence(error_cause: int | None) -> str:
     if error_cause is None:
-        detail = "The NAS refused and named no Error-Cause."
-    else:
-        row = ERROR_CAUSES.get(error_cause)
-        detail = row.sentence if row else f"The NAS refused with Error-Cause {error_cause}, which has no name here."
-    return _finish(kick, now, "refused", detail, error_cause=error_cause)
+        return "The NAS refused and named no Error-Cause."
+    row = ERROR_CAUSES.get(error_cause)
+    return row.sentence if row else f"The NAS refused with Error-Cause {error_cause}, which has no name here."
 
 
 def _note_answer(kick: Kick, event: Event, answer: str) -> None:
@@ -308,9 +424,11 @@ def _note_answer(kick: Kick, event: Event, answer: str) -> None:
         attempt.round_trip_ms = round(event.now.mono_ms - kick.transmission.sent_ms, 3)
 
 
-def _ended_before_sending(kick: Kick, event: Event) -> list[Output]:
-    """(queued, ended): it ended for other reasons."""
-    return _finish(kick, event.now, "gone", f"The session ended before a request was answered{_said_by(event)}.")
+def _end_meanwhile(kick: Kick, event: Event) -> list[Output]:
+    """(queued, ended) and (backing-off, ended): it ended for other reasons, unless the NAS had promised it."""
+    if kick.promised:
+        return _prove(kick, event)
+    return _finish(kick, event.now, "gone", f"The session ended before the NAS took a request{_said_by(event)}.")
 
 
 def _prove(kick: Kick, event: Event) -> list[Output]:
@@ -322,9 +440,9 @@ def _said_by(event: Event) -> str:
     return f" (said by {event.word})" if event.word else ""
 
 
-def _disprove(kick: Kick, event: Event) -> list[Output]:
-    """(acknowledged, alive)."""
-    return _finish(kick, event.now, "unconfirmed", "The NAS promised to end the session, and the session went on reporting.")
+def _try_another_way(kick: Kick, event: Event) -> list[Output]:
+    """(acknowledged, alive): the promise was not kept; the next attribute set is tried if there is one (behaviour 5.4)."""
+    return _wait(kick) if _choose_next(kick) else _settle(kick, event.now)
 
 
 def _miss_the_proof(kick: Kick, event: Event) -> list[Output]:
@@ -355,22 +473,29 @@ TRANSITIONS: dict[tuple[State, Input], Callable[[Kick, Event], list[Output]]] = 
     (State.QUEUED, Input.ACK): _ignore,  # a late reply to an attribute set that was refused
     (State.QUEUED, Input.NAK): _ignore,  # likewise
     (State.QUEUED, Input.TIMER): _give_up_waiting,
-    (State.QUEUED, Input.ENDED): _ended_before_sending,
-    (State.QUEUED, Input.ALIVE): _ignore,  # nothing was promised yet
+    (State.QUEUED, Input.ENDED): _end_meanwhile,
+    (State.QUEUED, Input.ALIVE): _ignore,  # nothing was promised, or another way is to be tried already
     (State.QUEUED, Input.REPLACED): _give_way,
     (State.SENT, Input.TURN): _impossible,  # a turn is given to who waits for one
     (State.SENT, Input.ACK): _acknowledge,
     (State.SENT, Input.NAK): _take_refusal,
     (State.SENT, Input.TIMER): _send_again_or_give_up,
     (State.SENT, Input.ENDED): _prove,
-    (State.SENT, Input.ALIVE): _ignore,  # nothing was promised yet
+    (State.SENT, Input.ALIVE): _ignore,  # likewise
     (State.SENT, Input.REPLACED): _give_way,
+    (State.BACKING_OFF, Input.TURN): _impossible,
+    (State.BACKING_OFF, Input.ACK): _ignore,  # a repeated or late reply to the request that was refused
+    (State.BACKING_OFF, Input.NAK): _ignore,  # likewise
+    (State.BACKING_OFF, Input.TIMER): _ask_again,
+    (State.BACKING_OFF, Input.ENDED): _end_meanwhile,
+    (State.BACKING_OFF, Input.ALIVE): _ignore,
+    (State.BACKING_OFF, Input.REPLACED): _give_way,
     (State.ACKNOWLEDGED, Input.TURN): _impossible,
     (State.ACKNOWLEDGED, Input.ACK): _ignore,  # a repeated reply
     (State.ACKNOWLEDGED, Input.NAK): _ignore,  # what a retransmission gets once the session is gone: 503
     (State.ACKNOWLEDGED, Input.TIMER): _miss_the_proof,
     (State.ACKNOWLEDGED, Input.ENDED): _prove,
-    (State.ACKNOWLEDGED, Input.ALIVE): _disprove,
+    (State.ACKNOWLEDGED, Input.ALIVE): _try_another_way,
     (State.ACKNOWLEDGED, Input.REPLACED): _give_way,
     (State.DONE, Input.TURN): _impossible,
     (State.DONE, Input.ACK): _ignore,

@@ -4,15 +4,21 @@ Law of this file: a profile is data, a TOML text; `packaged` is the one place th
 here changes an attribute: each goes back octet for octet as the NAS sent it.
 
     doc = "One sentence."
+    port = 3799                      # UDP; 1700 is the other one in the field
+    calling_station_id = "as-sent"   # or a notation: "AA-BB-CC-DD-EE-FF", "aabbccddeeff" ...
+    event_timestamp = true
+    message_authenticator = true
     [[attempt]]                      # in the order in which they are tried
     require = ["Acct-Session-Id"]    # not sent without all of these
     also = ["User-Name"]             # sent when the session has them
+
+Which set comes after which refusal is in `streams.kick`.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import resources
 from typing import Annotated, NamedTuple
@@ -20,32 +26,18 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from schemas.codec import JsonValue
+from schemas.configuration import PACKAGED_PROFILES, AttributeSet, MacNotation, ProfileChange, attribute_field
+from schemas.configuration import Port as PortNumber
 from schemas.errors import CurfewError
-from schemas.session import DISCONNECT_FIELDS
-from streams.radius.disconnect import encode_field
+from streams.radius.disconnect import encode_field, in_notation
 from streams.radius.framing import HEADER_OCTETS, PACKET_OCTETS_MAX
 
 ROOM_OCTETS = PACKET_OCTETS_MAX - HEADER_OCTETS - 18 - 6
 """What is left in a packet beside Message-Authenticator and Event-Timestamp."""
 
-FIELD_NAMES = {"-".join(field.split("_")): field for field in DISCONNECT_FIELDS}
-"""The session's field by the RADIUS attribute's name in small letters."""
-
 
 class ProfileError(CurfewError):
     """A profile's text is wrong; the message names the profile."""
-
-
-class AttributeSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one attempt sends.
-
-    Attributes:
-        require: attribute names without which it is not tried; at least one, so that no request says less than whom it means.
-        also: attribute names that go with them where the session has them.
-    """
-
-    require: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=16)]
-    also: Annotated[tuple[str, ...], msgspec.Meta(max_length=16)] = ()
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,11 +45,18 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         doc: one sentence for people.
+        port: UDP, where the configuration has none for the NAS.
+        calling_station_id: the notation in which it wants a MAC address there.
+        event_timestamp: whether Event-Timestamp is sent. message_authenticator: whether Message-Authenticator is.
         attempt: the attribute sets in the order in which they are tried.
     """
 
     doc: str
     attempt: Annotated[tuple[AttributeSet, ...], msgspec.Meta(min_length=1, max_length=8)]
+    port: PortNumber = 3799
+    calling_station_id: MacNotation = "as-sent"
+    event_timestamp: bool = True
+    message_authenticator: bool = True
 
 
 class SentAttribute(NamedTuple):
@@ -88,7 +87,7 @@ def parse(name: str, text: str) -> Profile:
         raise ProfileError(f"The profile {name} cannot be read: {refused}.") from refused
     for attempt in profile.attempt:
         for attribute in (*attempt.require, *attempt.also):
-            if attribute.lower() not in FIELD_NAMES:
+            if attribute_field(attribute) is None:
                 raise ProfileError(f"The profile {name} names {attribute}, which is not kept of a session.")
     return profile
 
@@ -97,11 +96,20 @@ def parse(name: str, text: str) -> Profile:
 def packaged() -> Mapping[str, Profile]:
     """The profiles that are part of this package, by name; read once, since the files are as constant as the code beside them."""
     folder = resources.files("streams") / "profile_files"
-    return {
-        file.name.removesuffix(".toml"): parse(file.name, file.read_text("utf-8"))
-        for file in sorted(folder.iterdir(), key=lambda entry: entry.name)
-        if file.name.endswith(".toml")
-    }
+    return {name: parse(name, (folder / f"{name}.toml").read_text("utf-8")) for name in PACKAGED_PROFILES}
+
+
+def configured(changes: Iterable[ProfileChange]) -> dict[str, Profile]:
+    """All profiles: the packaged ones, and over them those of the configuration, each built on those before it.
+
+    Raises:
+        KeyError: one extends a profile that is not there; `schemas.configuration_check` refuses that.
+    """
+    profiles = dict(packaged())
+    for change in changes:
+        said = {name: value for name in Profile.__struct_fields__ if (value := getattr(change, name)) is not None}
+        profiles[change.name] = msgspec.structs.replace(profiles[change.extends], **said)
+    return profiles
 
 
 def attribute_sets(profile: Profile, session: Mapping[str, JsonValue]) -> tuple[tuple[SentAttribute, ...], ...]:
@@ -111,18 +119,30 @@ def attribute_sets(profile: Profile, session: Mapping[str, JsonValue]) -> tuple[
     """
     sets: list[tuple[SentAttribute, ...]] = []
     for attempt in profile.attempt:
-        required = [_encode(name, session) for name in attempt.require]
-        attributes = tuple(one for one in (*required, *(_encode(name, session) for name in attempt.also)) if one is not None)
-        if None not in required and attributes not in sets and sum(2 + len(one.octets) for one in attributes) <= ROOM_OCTETS:
+        required = [_encode(name, session, profile.calling_station_id) for name in attempt.require]
+        also = [_encode(name, session, profile.calling_station_id) for name in attempt.also]
+        attributes = tuple(one for several in (*required, *also) for one in several)
+        if all(required) and attributes not in sets and sum(2 + len(one.octets) for one in attributes) <= ROOM_OCTETS:
             sets.append(attributes)
     return tuple(sets)
 
 
-def _encode(name: str, session: Mapping[str, JsonValue]) -> SentAttribute | None:
-    """The session's attribute; None where it has none, an empty one (RFC 2865 section 5), or one that no NAS can have sent."""
-    field = FIELD_NAMES[name.lower()]
+def session_alone(session: Mapping[str, JsonValue]) -> tuple[SentAttribute, ...]:
+    """Acct-Session-Id and nothing else, for the NAS that finds several sessions in what it was sent; empty without one."""
+    return _encode("Acct-Session-Id", session, "as-sent")
+
+
+def _encode(name: str, session: Mapping[str, JsonValue], notation: MacNotation) -> tuple[SentAttribute, ...]:
+    """The session's attribute, as often as the NAS sent it; nothing where it has none, or one that no NAS can have sent.
+
+    An empty one is left out as well (RFC 2865 section 5).
+    """
+    field = attribute_field(name) or name
+    value = session.get(field, ())
     try:
-        number, octets = encode_field(field, session[field])
-    except (KeyError, ValueError):
-        return None
-    return SentAttribute(name, number, octets) if octets else None
+        encoded = [encode_field(field, one) for one in (value if isinstance(value, list | tuple) else (value,))]
+    except ValueError:
+        return ()
+    if field == "calling_station_id":
+        encoded = [(number, in_notation(octets, notation)) for number, octets in encoded]
+    return tuple(SentAttribute(name, number, octets) for number, octets in encoded if octets)

@@ -1,20 +1,23 @@
 """Disconnecting: Disconnect-Requests out, Disconnect-ACKs and -NAKs in.
 
 Law of this file: octets only. Which attributes a NAS is to be sent, when it is asked again and what its answer means for the session are
-decided elsewhere. The session's attributes go out octet for octet as the NAS sent them, so they are handed to pyrad as octets, by number:
-by name it would turn a Class of digits into an integer. Identifier and time come in as arguments, since pyrad would take them from a
-counter of its own.
-Sources: RFC 5176 sections 2.3, 3.3, 3.4 and 3.5; RFC 2869 section 5.3 (Event-Timestamp).
+decided elsewhere. The session's attributes go out octet for octet as the NAS sent them, but for a MAC address where the NAS is known to
+want another notation here than it sends. So they are handed to pyrad as octets, by number: by name it would turn a Class of digits into an
+integer. Identifier and time come in as arguments, since pyrad would take them from a counter of its own.
+Sources: RFC 5176 sections 2.3, 3.3, 3.4 and 3.5; RFC 2869 section 5.3 (Event-Timestamp); RFC 3162 sections 2.2 and 2.3 (IPv6).
 """
 
+import re
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import Final
 
 import msgspec
 from pyrad.packet import CoAPacket
 
+from schemas.configuration import MacNotation
+from streams.mac import normal_mac
 from streams.radius.authenticator import BadAuthenticator, verify_response
 from streams.radius.composite import VENDOR_SPECIFIC
 from streams.radius.fields import AUDIT_SESSION_ID, AUDIT_SESSION_ID_PREFIX, CISCO_AVPAIR, FIELDS, Value
@@ -27,6 +30,7 @@ DISCONNECT_NAK: Final = 42
 EVENT_TIMESTAMP: Final = 55
 ERROR_CAUSE: Final = 101
 VALUE_OCTETS_MAX: Final = 253
+_INTERFACE_ID: Final = re.compile(r"[0-9a-f]{1,4}(?::[0-9a-f]{1,4}){3}", re.IGNORECASE)
 
 
 class RefusedReply(StrEnum):
@@ -53,7 +57,14 @@ class Reply(msgspec.Struct, frozen=True):
     event_timestamp_s: int | None
 
 
-def build_disconnect(*, attributes: Sequence[tuple[int, bytes]], secret: bytes, identifier: int, event_timestamp_s: int) -> bytes:
+def build_disconnect(
+    *,
+    attributes: Sequence[tuple[int, bytes]],
+    secret: bytes,
+    identifier: int,
+    event_timestamp_s: int | None,
+    message_authenticator: bool = True,
+) -> bytes:
     """Build a Disconnect-Request.
 
     Message-Authenticator comes first, Event-Timestamp last; between them the attributes in order, those of one number together. A request
@@ -63,7 +74,8 @@ def build_disconnect(*, attributes: Sequence[tuple[int, bytes]], secret: bytes, 
         attributes: (number, octets), as `encode_field` makes them.
         secret: shared with the NAS for disconnecting.
         identifier: 0 to 255, not in use towards that NAS from that port.
-        event_timestamp_s: when it is first sent, seconds since 1970.
+        event_timestamp_s: when it is first sent, seconds since 1970; None leaves it out.
+        message_authenticator: False leaves it out; the Request Authenticator proves the secret in any case.
 
     Returns:
         The packet.
@@ -73,8 +85,9 @@ def build_disconnect(*, attributes: Sequence[tuple[int, bytes]], secret: bytes, 
     """
     if not 0 <= identifier <= 255:
         raise ValueError(f"Identifier {identifier} is not one octet")
-    packet = CoAPacket(code=DISCONNECT_REQUEST, id=identifier, secret=secret, message_authenticator=True)
-    for code, octets in [*attributes, (EVENT_TIMESTAMP, _u32(event_timestamp_s))]:
+    packet = CoAPacket(code=DISCONNECT_REQUEST, id=identifier, secret=secret, message_authenticator=message_authenticator)
+    timestamp = [] if event_timestamp_s is None else [(EVENT_TIMESTAMP, _u32(event_timestamp_s))]
+    for code, octets in [*attributes, *timestamp]:
         if not 0 < code <= 255 or len(octets) > VALUE_OCTETS_MAX:
             raise ValueError(f"attribute {code} of {len(octets)} octets cannot be sent")
         packet.setdefault(code, []).append(octets)
@@ -134,6 +147,20 @@ def encode_field(name: str, value: Value) -> tuple[int, bytes]:
     return code, octets
 
 
+def in_notation(octets: bytes, notation: MacNotation) -> bytes:
+    """Write a MAC address in another notation.
+
+    Args:
+        octets: Calling-Station-Id as the NAS sent it; what is no MAC address (a telephone number, an IP address) stays as it is.
+        notation: how AA-BB-CC-DD-EE-FF is to be written.
+    """
+    mac = normal_mac(octets.decode("ascii", "replace")) if notation != "as-sent" else None
+    if mac is None:
+        return octets
+    digits = iter(mac.replace(":", "").upper() if notation.isupper() else mac.replace(":", ""))
+    return "".join(next(digits) if sign.isalnum() else sign for sign in notation).encode()
+
+
 def _u32(value: object) -> bytes:
     """Encode an unsigned 32-bit integer."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 32:
@@ -153,6 +180,24 @@ def _ipv6(value: Value) -> bytes:
     if not isinstance(value, str):
         raise ValueError(f"no IPv6 address: {value!r}")  # noqa: TRY004  # likewise
     return IPv6Address(value).packed
+
+
+def _interface_id(value: Value) -> bytes:
+    """Encode an interface identifier: four groups of hexadecimal digits, eight octets (RFC 3162 section 2.2)."""
+    if not isinstance(value, str) or _INTERFACE_ID.fullmatch(value) is None:
+        raise ValueError(f"no interface identifier: {value!r}")
+    return b"".join(int(group, 16).to_bytes(2) for group in value.split(":"))
+
+
+def _ipv6_prefix(value: Value) -> bytes:
+    """Encode an IPv6 prefix: a reserved octet, the length, and no more octets than it says (RFC 3162 section 2.3).
+
+    The one attribute that need not be the NAS's own octets: it may have sent more of them, and they say nothing.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"no IPv6 prefix: {value!r}")  # noqa: TRY004  # likewise
+    network = IPv6Network(value)
+    return bytes((0, network.prefixlen)) + network.network_address.packed[: (network.prefixlen + 7) // 8]
 
 
 def _audit_session_id(value: Value) -> bytes:
@@ -175,9 +220,12 @@ _BY_FIELD: Final[dict[str, Callable[[Value], bytes]]] = {
     "nas_identifier": to_octets,
     "acct_session_id": to_octets,
     "acct_multi_session_id": to_octets,
+    "nas_port_type": _u32,
     "nas_port_id": to_octets,
     "chargeable_user_identity": to_octets,
     "nas_ipv6_address": _ipv6,
+    "framed_interface_id": _interface_id,
+    "framed_ipv6_prefix": _ipv6_prefix,
 }
 _ENCODERS: Final = {field: (code, _BY_FIELD[field]) for code, field in FIELDS.items() if field in _BY_FIELD} | {
     AUDIT_SESSION_ID: (VENDOR_SPECIFIC, _audit_session_id),

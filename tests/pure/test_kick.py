@@ -11,8 +11,10 @@ from streams.kick import TRANSITIONS, Event, ImpossibleError, Input, Now, NoWay,
 from streams.profiles import SentAttribute
 
 WALL_MS = 1_700_000_000_000
-SETS = ((SentAttribute("Acct-Session-Id", 44, b"A"), SentAttribute("User-Name", 1, b"bob")), (SentAttribute("Acct-Session-Id", 44, b"A"),))
-WAY = Way(SETS, 3799)
+SESSION, NAME = SentAttribute("Acct-Session-Id", 44, b"A"), SentAttribute("User-Name", 1, b"bob")
+ADDRESS, DEVICE = SentAttribute("NAS-IP-Address", 4, b"1234"), SentAttribute("Calling-Station-Id", 31, b"02-AA-00-00-00-01")
+SETS = ((SESSION, NAME), (SESSION,))
+WAY = Way(SETS, 3799, (SESSION,))
 
 
 def at(ms):
@@ -32,21 +34,27 @@ def order(**changes):
     return DisconnectCommand(**(fields | changes))
 
 
-def queued(**changes):
-    kick, outputs = begin(order(**changes), WAY, at(0))
+def queued(*, sets=SETS, **changes):
+    kick, outputs = begin(order(**changes), Way(sets, 3799, (SESSION,)), at(0))
     assert outputs[0] == Wait()
     return kick
 
 
-def sent(**changes):
-    kick = queued(**changes)
+def sent(*, sets=SETS, **changes):
+    kick = queued(sets=sets, **changes)
     step(kick, Event(Input.TURN, at(0), identifier=7))
     return kick
 
 
-def acknowledged(**changes):
-    kick = sent(**changes)
+def acknowledged(*, sets=SETS, **changes):
+    kick = sent(sets=sets, **changes)
     step(kick, Event(Input.ACK, at(5)))
+    return kick
+
+
+def backing_off():
+    kick = sent()
+    assert step(kick, Event(Input.NAK, at(5), error_cause=506)) == [Timer(at(4_005).mono_ms)]
     return kick
 
 
@@ -56,7 +64,13 @@ def done():
     return kick
 
 
-MAKERS = {State.QUEUED: queued, State.SENT: sent, State.ACKNOWLEDGED: acknowledged, State.DONE: done}
+MAKERS = {
+    State.QUEUED: queued,
+    State.SENT: sent,
+    State.BACKING_OFF: backing_off,
+    State.ACKNOWLEDGED: acknowledged,
+    State.DONE: done,
+}
 
 
 def only_result(outputs):
@@ -70,7 +84,7 @@ def test_every_state_has_an_answer_to_every_input():
     assert set(TRANSITIONS) == set(itertools.product(State, Input))
 
 
-@pytest.mark.parametrize("state", [State.SENT, State.ACKNOWLEDGED, State.DONE])
+@pytest.mark.parametrize("state", [State.SENT, State.BACKING_OFF, State.ACKNOWLEDGED, State.DONE])
 def test_a_turn_for_a_command_that_does_not_wait_is_the_callers_defect_and_changes_nothing(state):
     kick = MAKERS[state]()
     with pytest.raises(ImpossibleError, match="turn"):
@@ -108,7 +122,7 @@ def test_unanswered_it_is_sent_at_0_2_6_14_s_with_the_same_octets_and_given_up_a
 
 
 def test_a_timer_that_comes_early_is_set_again_and_does_nothing():
-    for make in (queued, sent, acknowledged):
+    for make in (queued, sent, backing_off, acknowledged):
         kick = make()
         before = kick.state, kick.timer_ms
         assert step(kick, Event(Input.TIMER, at(10))) == [Timer(kick.timer_ms)]
@@ -139,9 +153,58 @@ def test_a_stop_before_the_ack_is_the_proof_too_and_the_ack_is_harmless():
     assert step(kick, Event(Input.ACK, at(5))) == []
 
 
-def test_a_session_that_goes_on_reporting_after_the_ack_is_unconfirmed():
+def test_a_session_that_goes_on_reporting_after_the_ack_is_tried_the_next_way():
+    """5.4: a promise that is not kept counts as a refusal; the second ACK is not reported again, the Stop proves it."""
+    kick = acknowledged()
+    assert step(kick, Event(Input.ALIVE, at(20_000))) == [Wait(), Timer(at(60_000).mono_ms)]
+    assert step(kick, Event(Input.ALIVE, at(20_001))) == []
+    assert step(kick, Event(Input.TURN, at(20_002), identifier=8))[0] == Send(SETS[1], again=False)
+    assert step(kick, Event(Input.ACK, at(20_005))) == [Timer(at(90_000).mono_ms)]
+    result = only_result(step(kick, Event(Input.ENDED, at(20_009))))
+    assert result.outcome == "confirmed"
+    assert [one.answer for one in result.attempts] == ["Disconnect-ACK", "Disconnect-ACK"]
+
+
+def test_a_session_that_outlives_every_promise_is_unconfirmed():
     """5.4."""
-    assert only_result(step(acknowledged(), Event(Input.ALIVE, at(20_000)))).outcome == "unconfirmed"
+    result = only_result(step(acknowledged(sets=SETS[:1]), Event(Input.ALIVE, at(20_000))))
+    assert (result.outcome, result.final, result.error_cause) == ("unconfirmed", True, None)
+    assert result.detail == "The NAS promised to end the session, and the session went on reporting."
+
+
+@pytest.mark.parametrize(
+    ("ending", "outcome", "says"),
+    [
+        ([Event(Input.NAK, at(20_010), error_cause=404)], "unconfirmed", "The NAS finds the request malformed."),
+        ([Event(Input.NAK, at(20_010), error_cause=503)], "gone", "The NAS knows no such session."),
+        ([Event(Input.TIMER, at(ms)) for ms in (22_002, 26_002, 34_002, 50_002)], "unconfirmed", "without an answer"),
+        ([Event(Input.ENDED, at(20_010))], "confirmed", "has ended"),
+    ],
+)
+def test_a_promise_that_was_broken_is_told_whatever_comes_of_the_next_way(ending, outcome, says):
+    """5.4: not `refused` and not `unanswered`, since the NAS had said yes."""
+    kick = acknowledged()
+    step(kick, Event(Input.ALIVE, at(20_000)))
+    step(kick, Event(Input.TURN, at(20_002), identifier=8))
+    outputs = [output for event in ending for output in step(kick, event) if isinstance(output, Report)]
+    result = only_result(outputs)
+    assert result.outcome == outcome
+    assert says in result.detail
+    assert ("went on reporting" in result.detail) == (outcome == "unconfirmed")
+
+
+def test_a_broken_promise_whose_next_turn_does_not_come_in_time_is_unconfirmed():
+    """5.4."""
+    kick = acknowledged()
+    step(kick, Event(Input.ALIVE, at(20_000)))
+    assert only_result(step(kick, Event(Input.TIMER, at(60_000)))).outcome == "unconfirmed"
+
+
+def test_the_end_of_a_session_between_a_broken_promise_and_the_next_turn_is_the_proof():
+    """5.4."""
+    kick = acknowledged()
+    step(kick, Event(Input.ALIVE, at(20_000)))
+    assert only_result(step(kick, Event(Input.ENDED, at(20_001)))).outcome == "confirmed"
 
 
 def test_an_interim_before_the_ack_says_nothing():
@@ -171,19 +234,122 @@ def test_503_means_that_the_session_is_gone():
     assert (result.outcome, result.final, result.error_cause_name) == ("gone", True, "Session-Context-Not-Found")
 
 
-def test_201_in_an_ack_is_an_ack():
-    """5.3: Residual-Session-Context-Removed."""
-    kick = sent()
-    report, _ = step(kick, Event(Input.ACK, at(5), error_cause=201))
-    assert (report.result.outcome, report.result.error_cause_name) == ("acknowledged", "Residual-Session-Context-Removed")
+@pytest.mark.parametrize("answer", [Input.ACK, Input.NAK])
+@pytest.mark.parametrize("cause", [201, 503])
+def test_residual_context_and_no_context_mean_gone_in_an_ack_and_in_a_nak(answer, cause):
+    """5.3: a Catalyst 4500 answers a repeated request by an ACK with 503; no Stop will follow either."""
+    result = only_result(step(sent(), Event(answer, at(5), error_cause=cause)))
+    assert (result.outcome, result.final, result.error_cause) == ("gone", True, cause)
+    assert result.detail == ERROR_CAUSES[cause].sentence
 
 
-@pytest.mark.parametrize("cause", sorted(set(ERROR_CAUSES) - {401, 402, 403, 407, 503}))
-def test_any_other_refusal_is_named_and_final(cause):
-    """5.3 and 5.7."""
+@pytest.mark.parametrize("cause", [None, 202, 404, 504, 4711])
+def test_any_other_error_cause_in_an_ack_leaves_it_a_promise(cause):
+    """5.3: the code says yes; what makes no sense beside it is on record."""
+    report, _ = step(sent(), Event(Input.ACK, at(5), error_cause=cause))
+    assert (report.result.outcome, report.result.error_cause) == ("acknowledged", cause)
+
+
+def test_the_table_says_of_every_error_cause_what_follows():
+    """5.3: the rows, as they stand in RFC 5176 section 3.5, RFC 5580 and RFC 7930."""
+    assert {cause: row.follows for cause, row in ERROR_CAUSES.items()} == {
+        **dict.fromkeys([201, 503], "gone"),
+        **dict.fromkeys([401, 402, 407], "next-set"),
+        403: "without-nas",
+        508: "alone",
+        **dict.fromkeys([504, 505, 506], "later"),
+        **dict.fromkeys([202, 404, 405, 406, 501, 502, 507, 509, 601], "give-up"),
+    }
+
+
+@pytest.mark.parametrize("cause", [202, 404, 405, 406, 501, 502, 507, 509, 601])
+def test_a_refusal_that_nothing_helps_against_is_named_and_final_at_once(cause):
+    """5.3 and 5.7: 404, 405, 501 and their like give up and say so, with sets left."""
     result = only_result(step(sent(), Event(Input.NAK, at(5), error_cause=cause)))
     assert (result.outcome, result.error_cause, result.error_cause_name) == ("refused", cause, ERROR_CAUSES[cause].name)
     assert result.detail == ERROR_CAUSES[cause].sentence
+
+
+@pytest.mark.parametrize("cause", [504, 505, 506])
+def test_a_nas_that_cannot_do_it_now_is_left_alone_and_asked_the_same_again_three_times(cause):
+    """5.3: after 4, 8 and 16 s; then the refusal stands, and no other set is tried for it."""
+    kick = sent()
+    ms = 5
+    for pause_ms in (4_000, 8_000, 16_000):
+        assert step(kick, Event(Input.NAK, at(ms), error_cause=cause)) == [Timer(at(ms + pause_ms).mono_ms)]
+        assert kick.state is State.BACKING_OFF
+        ms += pause_ms
+        assert step(kick, Event(Input.TIMER, at(ms))) == [Wait(), Timer(at(60_000).mono_ms)]
+        assert step(kick, Event(Input.TURN, at(ms), identifier=9))[0] == Send(SETS[0], again=False)
+    result = only_result(step(kick, Event(Input.NAK, at(ms), error_cause=cause)))
+    assert (result.outcome, result.error_cause, len(result.attempts)) == ("refused", cause, 4)
+
+
+def test_the_pause_has_the_jitter_of_rfc_5080():
+    """5.3: so that what was refused together does not come back together."""
+    kick = sent()
+    assert step(kick, Event(Input.NAK, at(0), jitter=-1.0, error_cause=506)) == [Timer(at(3_600).mono_ms)]
+
+
+@pytest.mark.parametrize("changes", [{"confirm_within_s": 4}, {"expires_ms": WALL_MS + 4_000}])
+def test_nobody_is_left_alone_longer_than_there_is_time(changes):
+    """5.3 and 5.4: the final result comes at once instead."""
+    result = only_result(step(sent(**changes), Event(Input.NAK, at(5), error_cause=506)))
+    assert (result.outcome, result.error_cause) == ("refused", 506)
+
+
+def test_a_session_that_ends_while_the_nas_is_left_alone_is_gone():
+    """5.3."""
+    result = only_result(step(backing_off(), Event(Input.ENDED, at(10), word="nas-stop")))
+    assert (result.outcome, result.error_cause) == ("gone", None)
+    assert "nas-stop" in result.detail
+
+
+def told(kick, *causes):
+    """The sets that are sent when these refusals come one after the other, and the outputs of the last one."""
+    sets, outputs = [kick.current], []
+    for number, cause in enumerate(causes):
+        outputs = step(kick, Event(Input.NAK, at(10 + number), error_cause=cause))
+        if outputs[0] == Wait():
+            (send, _) = step(kick, Event(Input.TURN, at(10 + number), identifier=number))
+            sets.append(send.attributes)
+    return sets, outputs
+
+
+def test_a_nas_that_is_told_another_nas_s_name_is_asked_without_one():
+    """5.3: 403 takes the NAS attributes out of every set that is left; one that has none of them and was sent is not sent again."""
+    sets = ((SESSION, DEVICE, ADDRESS), (SESSION, ADDRESS), (DEVICE, ADDRESS))
+    tried, outputs = told(sent(sets=sets), 403, 401, 401, 401)
+    assert tried == [sets[0], (SESSION, DEVICE), (SESSION,), (DEVICE,)]
+    assert only_result(outputs).error_cause == 401
+
+
+def test_a_second_403_goes_on_to_the_next_set():
+    """5.3."""
+    tried, outputs = told(sent(sets=((SESSION, ADDRESS), (SESSION, NAME))), 403, 403, 403)
+    assert tried == [(SESSION, ADDRESS), (SESSION,), (SESSION, NAME)]
+    assert (only_result(outputs).outcome, only_result(outputs).error_cause) == ("refused", 403)
+
+
+def test_a_set_that_only_named_the_nas_is_not_sent_empty():
+    """5.3 and 5.7."""
+    tried, outputs = told(sent(sets=((ADDRESS,),)), 403)
+    assert tried == [(ADDRESS,)]
+    assert only_result(outputs).error_cause == 403
+
+
+def test_a_nas_that_finds_several_sessions_is_asked_by_session_id_alone_and_once():
+    """5.3: 508."""
+    tried, outputs = told(sent(sets=((DEVICE, NAME), (DEVICE,))), 508, 508)
+    assert tried == [(DEVICE, NAME), (SESSION,)]
+    assert (only_result(outputs).outcome, only_result(outputs).error_cause) == ("refused", 508)
+
+
+def test_a_session_id_alone_that_matches_several_sessions_is_refused():
+    """5.3: 508 to what was sent alone already."""
+    tried, outputs = told(sent(sets=((SESSION,), (DEVICE,))), 508)
+    assert tried == [(SESSION,)]
+    assert only_result(outputs).error_cause == 508
 
 
 def test_a_refusal_with_an_unknown_number_keeps_the_number():
@@ -198,7 +364,7 @@ def test_a_refusal_without_error_cause_is_a_refusal():
     assert (result.outcome, result.error_cause, result.error_cause_name) == ("refused", None, None)
 
 
-@pytest.mark.parametrize("cause", [401, 402, 403, 407])
+@pytest.mark.parametrize("cause", [401, 402, 407])
 def test_a_refusal_of_the_attributes_leads_to_the_next_set_once_each(cause):
     """5.3: with a new turn, and so a new Identifier."""
     kick = sent()
@@ -227,6 +393,11 @@ def test_a_next_set_whose_turn_does_not_come_in_time_leaves_the_refusal():
     kick = sent()
     step(kick, Event(Input.NAK, at(5), error_cause=401))
     assert only_result(step(kick, Event(Input.TIMER, at(60_000)))).error_cause == 401
+
+
+def test_a_way_without_an_attribute_set_is_the_callers_defect():
+    with pytest.raises(ImpossibleError, match="without an attribute set"):
+        begin(order(), Way((), 3799), at(0))
 
 
 def test_a_command_read_after_its_time_is_expired_and_nothing_is_sent():
@@ -267,7 +438,7 @@ def test_a_session_that_ends_before_anything_is_sent_is_gone():
     assert only_result(step(queued(), Event(Input.ENDED, at(1), word="nas-stop"))).outcome == "gone"
 
 
-@pytest.mark.parametrize("make", [queued, sent, acknowledged])
+@pytest.mark.parametrize("make", [queued, sent, backing_off, acknowledged])
 def test_a_newer_command_for_the_same_session_takes_the_place(make):
     """5.5: at most one disconnect in flight per session."""
     result = only_result(step(make(), Event(Input.REPLACED, at(9), word="0-2-0-bob")))
@@ -303,7 +474,7 @@ HAPPENINGS = st.lists(
     st.tuples(
         st.sampled_from(Input),
         st.floats(0, 40_000),
-        st.sampled_from([None, 201, 401, 402, 403, 404, 407, 503, 999]),
+        st.sampled_from([None, 201, 401, 402, 403, 404, 407, 503, 504, 506, 508, 999]),
         st.floats(-1, 1),
     ),
     max_size=60,
@@ -314,7 +485,8 @@ HAPPENINGS = st.lists(
 def test_whatever_happens_in_whatever_order_there_is_exactly_one_final_result_by_the_deadline(happenings, lives_s, confirm_within_s):
     """5.4: the timers asked for are kept; everything else comes as it likes."""
     command = order(expires_ms=WALL_MS + lives_s * 1000, confirm_within_s=confirm_within_s)
-    kick, outputs = begin(command, WAY, at(0))
+    sets = ((DEVICE, ADDRESS), (SESSION, NAME, ADDRESS), (SESSION, NAME))
+    kick, outputs = begin(command, Way(sets, 3799, (SESSION,)), at(0))
     finals, acknowledgements, sends = [], 0, 0
     ms = 0.0
 
@@ -347,4 +519,5 @@ def test_whatever_happens_in_whatever_order_there_is_exactly_one_final_result_by
     assert len(finals) == 1
     assert finals[0] <= confirm_within_s * 1000
     assert acknowledgements <= 1
-    assert sends <= 5 * len(SETS)
+    assert sends <= 5 * (2 * len(sets) + 1 + 3)
+    assert len(kick.attempts) <= 2 * len(sets) + 1 + 3

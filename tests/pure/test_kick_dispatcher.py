@@ -30,6 +30,8 @@ NASES = (
     nas("api", "192.0.2.3", via="routeros"),
     nas("strange", "192.0.2.3", profile="strange"),
     nas("no-secret", "192.0.2.4", secret=None),
+    nas("cisco", "192.0.2.5", profile="cisco", port=None),
+    nas("cisco-elsewhere", "192.0.2.6", profile="cisco", port=3799),
     Nas(name="bare", addresses=("127.0.0.2/32",), secret="s"),
 )
 
@@ -276,6 +278,47 @@ def test_a_changed_configuration_holds_for_the_next_command_and_what_is_in_fligh
     (unknown,) = kicker.command(order(2), at(1))
     assert unknown.outcome == "unknown-nas"
     assert outcomes(kicker.datagram(0, datagram.endpoint, answer(datagram), at(2))) == ["acknowledged"]
+
+
+@pytest.mark.parametrize(("name", "port"), [("cisco", 1700), ("cisco-elsewhere", 3799)])
+def test_the_profile_says_the_port_unless_the_configuration_does(name, port):
+    """5.2."""
+    (datagram,) = dispatcher().command(order(1, name), at(0))
+    assert datagram.endpoint[1] == port
+
+
+def test_a_nas_that_is_overloaded_is_left_alone_and_its_line_goes_on_meanwhile():
+    """5.3 and 5.5: 506; another Identifier afterwards, since it is a new request."""
+    kicker = dispatcher(in_flight=1)
+    (first,) = kicker.command(order(1), at(0))
+    assert kicker.command(order(2), at(0)) == []
+    (second,) = kicker.datagram(0, first.endpoint, answer(first, ack=False, error_cause=506), at(1))
+    assert asked_for(second) == "S2"
+    assert outcomes(kicker.datagram(0, first.endpoint, answer(second, ack=False, error_cause=503), at(2))) == ["gone"]
+    (again,) = kicker.wake(at(kicker.next_wake_ms - 1_000))
+    assert (asked_for(again), again.octets[1], again.decided_ms) == ("S1", 2, None)
+    assert len(kicker) == 1
+
+
+def test_a_nas_that_finds_several_sessions_is_sent_the_session_id_alone():
+    """5.3: 508, also where the profile would not have sent it."""
+    kicker = dispatcher()
+    (first,) = kicker.command(order(1), at(0))
+    (second,) = kicker.datagram(0, first.endpoint, answer(first, ack=False, error_cause=508), at(1))
+    assert set(parse_disconnect_request(second.octets, SECRET)[1]) == {"acct_session_id", "event_timestamp_s"}
+
+
+def test_a_promise_that_is_not_kept_leads_to_the_next_request():
+    """5.4."""
+    kicker = dispatcher()
+    (first,) = kicker.command(order(1), at(0))
+    kicker.datagram(0, first.endpoint, answer(first), at(1))
+    notice = SessionNotice(command_id="0-1-0-bob", nas="campus", identity="bob", acct_session_id="S1", alive=True, time_ms=1)
+    (second,) = kicker.notice(notice, at(20_000))
+    assert set(parse_disconnect_request(second.octets, SECRET)[1]) == {"acct_session_id", "event_timestamp_s"}
+    assert kicker.datagram(0, first.endpoint, answer(second), at(20_001)) == []
+    assert outcomes(kicker.wake(at(90_000))) == ["unconfirmed"]
+    assert len(kicker) == 0
 
 
 def test_an_ipv6_nas_is_known_by_its_address_as_a_socket_writes_it():

@@ -3,14 +3,17 @@
 import base64
 import hmac
 from hashlib import md5
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyrad.packet import CoAPacket
 
+from schemas.configuration import MacNotation
+from streams.mac import normal_mac
 from streams.radius.decode import decode_accounting
-from streams.radius.disconnect import RefusedReply, Reply, build_disconnect, encode_field, read_reply
+from streams.radius.disconnect import RefusedReply, Reply, build_disconnect, encode_field, in_notation, read_reply
 from streams.radius.simulated import (
     RefusedRequest,
     build_accounting_request,
@@ -187,3 +190,71 @@ def test_a_stored_value_survives_json_shapes():
     octets = bytes(range(253))
 
     assert encode_field("class", {"base64": base64.b64encode(octets).decode()}) == (25, octets)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "attribute"),
+    [
+        ("nas_port_type", 19, (61, bytes.fromhex("00000013"))),
+        ("framed_interface_id", "1:203:405:607", (96, bytes.fromhex("0001020304050607"))),
+        ("framed_ipv6_prefix", "2001:db8::/57", (97, bytes.fromhex("0039 20010db800000000"))),
+        ("framed_ipv6_prefix", "::/0", (97, bytes.fromhex("0000"))),
+        ("framed_ipv6_prefix", "2001:db8::1/128", (97, bytes.fromhex("0080 20010db8000000000000000000000001"))),
+    ],
+)
+def test_port_type_interface_and_prefix_go_out_as_the_nas_reads_them(field, value, attribute):
+    """5.1: the prefix with no more octets than it has bits for (RFC 3162 section 2.3)."""
+    received = decode_accounting(build_accounting_request(identifier=1, secret=SECRET, attributes=[attribute]))
+
+    assert encode_field(field, value) == attribute
+    assert received.fields == {field: value}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("nas_port_type", "Ethernet"),
+        ("framed_interface_id", "1:2:3"),
+        ("framed_interface_id", "1:2:3:-4"),
+        ("framed_interface_id", "1:2:3:10000"),
+        ("framed_interface_id", 7),
+        ("framed_ipv6_prefix", "2001:db8::1/64"),
+        ("framed_ipv6_prefix", "2001:db8::/129"),
+        ("framed_ipv6_prefix", ["2001:db8::/64"]),
+    ],
+)
+def test_what_is_no_port_type_interface_or_prefix_is_refused(name, value):
+    """5.7"""
+    with pytest.raises(ValueError):
+        encode_field(name, value)
+
+
+@pytest.mark.parametrize("notation", [one for one in get_args(MacNotation) if one != "as-sent"])
+@pytest.mark.parametrize("sent", [b"02-AA-00-00-00-FF", b"02aa.0000.00ff", b"02AA000000FF"])
+def test_a_mac_address_is_written_in_the_notation_that_is_asked_for(notation, sent):
+    """5.2: the notation is written as AA-BB-CC-DD-EE-FF would be in it."""
+    written = in_notation(sent, notation)
+
+    assert normal_mac(written.decode()) == "02:aa:00:00:00:ff"
+    assert [sign if sign in "-:." else "x" for sign in written.decode()] == [sign if sign in "-:." else "x" for sign in notation]
+    assert written == (written.upper() if notation.isupper() else written.lower())
+
+
+@pytest.mark.parametrize("sent", [b"", b"+49 30 123", b"192.0.2.1", b"\xff\xaa\x00\x00\x00\xff", b"02-AA-00-00-00-FF:campus"])
+def test_what_is_no_mac_address_stays_as_the_nas_sent_it(sent):
+    """5.2"""
+    assert in_notation(sent, "aabbccddeeff") == sent
+
+
+def test_as_sent_is_as_sent():
+    """5.1"""
+    assert in_notation(b"02-Aa-00-00-00-fF", "as-sent") == b"02-Aa-00-00-00-fF"
+
+
+def test_event_timestamp_and_message_authenticator_can_be_left_out():
+    """5.1: the Request Authenticator still proves the secret."""
+    request = build_disconnect(attributes=[(1, b"a")], secret=SECRET, identifier=7, event_timestamp_s=None, message_authenticator=False)
+
+    assert request[20:] == b"\x01\x03a"
+    assert parse_disconnect_request(request, SECRET) == (7, {"user_name": "a"})
+    assert parse_disconnect_request(request, b"another") == RefusedRequest.AUTHENTICATOR
