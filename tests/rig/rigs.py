@@ -68,10 +68,6 @@ class Hostapd(Rig):
         finally:
             await self.stop()
 
-    async def supplicant(self, number: int, *command: str) -> str:
-        """Tell supplicant `number` (from 1) something: logoff, logon, reassociate."""
-        return await self.script("wpa.sh", str(number), *command)
-
     async def kill_hostapd(self) -> None:
         """End hostapd without warning."""
         await self.script("hostapd_process.sh", "kill")

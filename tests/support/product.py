@@ -249,9 +249,9 @@ class Product:
                 async for record in reader.to_end()
             ]
 
-    async def journal(self, kind: str = "accounting") -> list[Any]:
-        """The journal's values of one kind."""
-        return [stored.value for stored in await self.records(ACCOUNTING) if stored.kind == kind]
+    async def journal(self) -> list[Any]:
+        """The accounting records in the journal, without ticks and the like."""
+        return [stored.value for stored in await self.records(ACCOUNTING) if stored.kind == "accounting"]
 
     async def events(self, *types: str) -> list[Any]:
         """The session events, of these types alone if some are named."""

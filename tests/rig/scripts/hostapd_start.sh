@@ -109,7 +109,7 @@ radius_das_require_message_authenticator=$DAE_REQUIRE_MA
 X
 "$SCRIPTS/hostapd_process.sh" start || exit 1
 bg wpa ip netns exec "$NAMESPACE" wpa_supplicant -t "${supplicants[@]}"
-connected() { [ "$(grep -c CTRL-EVENT-CONNECTED "$RUN/wpa.log")" -ge "${LOGINS:-$N}" ]; }
+connected() { [ "$(grep -c CTRL-EVENT-CONNECTED "$RUN/wpa.log")" -ge "$N" ]; }
 waitfor 30 connected && exit
 echo "not all of $N supplicants were let in:"
 tail -5 "$RUN/wpa.log"
