@@ -42,7 +42,7 @@ class RecordRef(msgspec.Struct, frozen=True, array_like=False):
     offset: int
 
 
-class SessionEvent(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+class SessionEvent(msgspec.Struct, omit_defaults=True, gc=False):
     """One thing that happened.
 
     Attributes:

@@ -123,8 +123,8 @@ class Hold(msgspec.Struct, array_like=True, frozen=True):
     until_ms: int
 
 
-class IdentityRow(msgspec.Struct, array_like=True, gc=False):
-    """What is kept of an identity beside its sessions.
+class IdentityRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What is kept of an identity beside its sessions; so small that it rests in memory as it is, and so is never changed in place.
 
     Attributes:
         seq: the last sequence number given out. seq_epoch: the journal offset at which this row was born.
@@ -134,7 +134,7 @@ class IdentityRow(msgspec.Struct, array_like=True, gc=False):
     identity: str
     seq: int = 0
     seq_epoch: int = 0
-    holds: list[Hold] = []
+    holds: tuple[Hold, ...] = ()
 
 
 class NasRow(msgspec.Struct, array_like=True):

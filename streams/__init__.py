@@ -1,1 +1,1 @@
-"""The verbs: pure functions of (state, input, time). No clock, no socket, no Kafka, no randomness: those are `agents`' and come in as arguments."""
+"""The verbs: pure functions of (state, input, time). What has an effect (clock, socket, Kafka, randomness) is for `agents`."""

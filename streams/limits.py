@@ -44,7 +44,7 @@ def counts(row: SessionRow) -> bool:
     return row.state == "open" and row.counts and row.kick_state not in IN_FLIGHT
 
 
-def decide(limits: tuple[Limit, ...], newcomer: SessionRow, others: list[SessionRow], holds: list[Hold], clock_ms: int) -> Verdict:
+def decide(limits: tuple[Limit, ...], newcomer: SessionRow, others: list[SessionRow], holds: tuple[Hold, ...], clock_ms: int) -> Verdict:
     """Ask the limits in the policy's order; the first that fails is the named reason.
 
     Args:
@@ -82,14 +82,14 @@ def _slot(limit: Limit, row: SessionRow) -> str | int:
 
 
 def _count(limit: Limit, rows: list[SessionRow]) -> int:
-    return len({_slot(limit, row) for row in rows})
+    return len({_slot(limit, row) for row in rows}) if rows else 0
 
 
 def _has_slot(limit: Limit, newcomer: SessionRow, others: list[SessionRow]) -> bool:
     return any(_slot(limit, row) == _slot(limit, newcomer) for row in others)
 
 
-def _is_held(limit: Limit, newcomer: SessionRow, holds: list[Hold], clock_ms: int) -> bool:
+def _is_held(limit: Limit, newcomer: SessionRow, holds: tuple[Hold, ...], clock_ms: int) -> bool:
     return any(h.device == newcomer.device and h.rule == limit.name and clock_ms < h.until_ms for h in holds)
 
 

@@ -5,14 +5,18 @@ known. Where in an attribute a MAC stands (hostapd writes `MAC:SSID` into Called
 """
 
 import re
+from functools import lru_cache
 
 _NOTATION = re.compile(
     r"[0-9a-f]{2}(?P<separator>[-:])[0-9a-f]{2}(?:(?P=separator)[0-9a-f]{2}){4}|[0-9a-f]{4}(?P<group>[-.:])[0-9a-f]{4}(?P=group)[0-9a-f]{4}|[0-9a-f]{12}",
     re.IGNORECASE | re.ASCII,
 )
+REMEMBERED_MAX = 65_536
+"""Texts remembered; a device says the same all day."""
 _SEPARATORS = str.maketrans("", "", "-:.")
 
 
+@lru_cache(maxsize=REMEMBERED_MAX)
 def normal_mac(text: str) -> str | None:
     """A MAC address in lower case with colons; None where the text as a whole is none.
 

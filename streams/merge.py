@@ -97,8 +97,9 @@ def _merge_usage(row: SessionRow, record: AccountingRecord, *, newer: bool) -> b
     row.session_time_s = larger(before[0], time_s)
     row.input_octets = octets_after(before[1], octets_in, gigawords=record.gigawords, newer=newer)
     row.output_octets = octets_after(before[2], octets_out, gigawords=record.gigawords, newer=newer)
-    row.input_packets = larger(before[3], packets_in)
-    row.output_packets = larger(before[4], packets_out)
+    if packets_in is not None or packets_out is not None:
+        row.input_packets = larger(before[3], packets_in)
+        row.output_packets = larger(before[4], packets_out)
     return bool(before != _USAGE(row))
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -120,12 +120,16 @@ class SessionCore:
         """
         name = key.decode()
         kind = name[:2]
-        if kind in ("s:", "i:"):
-            row_kind = SESSION_ROW if kind == "s:" else IDENTITY_ROW
+        if kind == "s:":
             if value is None:
                 self.table.rows.pop(name, None)
             else:
-                self.table.rows[name] = row_kind.packed(row_kind.read(value))
+                self.table.rows[name] = SESSION_ROW.packed(SESSION_ROW.read(value))
+        elif kind == "i:":
+            if value is None:
+                self.table.identities.pop(name[2:], None)
+            else:
+                self.table.identities[name[2:]] = IDENTITY_ROW.read(value)
         elif kind == "n:" and value is not None:
             nas = NAS_ROW.read(value)
             self.table.nases[nas.nas] = nas
@@ -169,10 +173,11 @@ class SessionCore:
             return NAS_ROW.named(self.table.nases[key[2:]])
         if key == policy_row_key(self.partition):
             return encode(self.policy)
+        if key[0] == "i":
+            identity = self.table.identities.get(key[2:])
+            return None if identity is None else IDENTITY_ROW.named(identity)
         packed = self.table.rows.get(key)
-        if packed is None:
-            return None
-        return SESSION_ROW.named(SESSION_ROW.unpacked(packed)) if key[0] == "s" else IDENTITY_ROW.named(IDENTITY_ROW.unpacked(packed))
+        return None if packed is None else SESSION_ROW.named(SESSION_ROW.unpacked(packed))
 
     # -- the step -----------------------------------------------------------------------------------------------------------------
 
@@ -183,7 +188,10 @@ class SessionCore:
                 self._tick(offset, value or b"", out)
             else:
                 step = _Step(self, offset)
-                self._handler(kind, value)(step, value or b"")
+                handler = self._handlers.get(kind)
+                if handler is None or value is None or len(value) > RECORD_BYTES_MAX:
+                    handler, value = self._checked(kind, value)
+                handler(step, value)
                 step.commit(out)
         except RecordRefused as refused:
             self._reject(offset, kind, key, value, out, reason=refused.reason, detail=str(refused))
@@ -196,14 +204,19 @@ class SessionCore:
         self.row.next_offset = offset + 1
         self._applied = True
 
-    def _handler(self, kind: str, value: bytes | None) -> Callable[[_Step, bytes], None]:
+    def _checked(self, kind: str, value: bytes | None) -> tuple[Callable[[_Step, bytes], None], bytes]:
+        """The handler of a record that is out of the ordinary, and its value.
+
+        Raises:
+            RecordRefused: it cannot be taken.
+        """
         handler = self._handlers.get(kind)
         if handler is None:
             raise RecordRefused("unknown-kind", f"its kind is none of {', '.join(KINDS)}, or one that this version does not handle")
         most = POLICY_BYTES_MAX if kind == "policy" else RECORD_BYTES_MAX
         if value is None or len(value) > most:
             raise RecordRefused("no-value" if value is None else "too-large", f"such a record has 1 to {most} octets")
-        return handler
+        return handler, value
 
     def _reject(
         self,
@@ -424,10 +437,10 @@ class _Step:
     # -- a session's record -------------------------------------------------------------------------------------------------------
 
     def _session(self, record: AccountingRecord, session_id: Text) -> None:
-        key = session_key(record.nas, merge.text_key(session_id))
+        key = session_key(record.nas, session_id if isinstance(session_id, str) else merge.text_key(session_id))
         row = self.change.session(key)
         same = "same" if row is None else sameness.sameness(row, record)
-        status = cast("transitions.Input", record.status)
+        status: transitions.Input = record.status  # type: ignore[assignment]  # one of SESSION_STATUSES
         action = transitions.action_for(row, status, same)
         if action == "replace" and row is not None:
             if row.state == "open":
@@ -642,7 +655,8 @@ class _Step:
         identity = self.change.identity(victim.identity, self.offset)
         now_ms = self.core.row.clock_ms
         live = [h for h in identity.holds if h.until_ms > now_ms and (h.device, h.rule) != (victim.device, rule)]
-        identity.holds = [*live, Hold(victim.device or "", rule, now_ms + hold_s * 1000)][-HOLDS_MAX:]
+        held = (*live, Hold(victim.device or "", rule, now_ms + hold_s * 1000))[-HOLDS_MAX:]
+        self.change.identities[victim.identity] = replace(identity, holds=held)
 
     def _kick(
         self,
@@ -719,9 +733,8 @@ class _Step:
     # -- what others read ---------------------------------------------------------------------------------------------------------
 
     def _id(self, identity: str) -> str:
-        made = decision_id(self.core.partition, self.offset, self.nth, identity)
         self.nth += 1
-        return made
+        return decision_id(self.core.partition, self.offset, self.nth - 1, identity)
 
     def _ref(self, offset: int) -> RecordRef:
         return RecordRef(self.core.journal_topic, self.core.partition, offset)
@@ -738,30 +751,29 @@ class _Step:
         cause: str | None = None,
         **more: Any,
     ) -> None:
-        identity = self.change.identity(row.identity, self.offset)
-        identity.seq += 1
-        event = SessionEvent(
-            id=self._id(row.identity),
-            type=event_type,
-            seq=identity.seq,
-            seq_epoch=identity.seq_epoch,
-            time_ms=self.time_ms,
-            identity=row.identity,
-            user_name=row.user_name,
-            nas=row.nas,
-            acct_session_id=row.acct_session_id,
-            acct_multi_session_id=row.acct_multi_session_id,
-            calling_station_id=row.calling_station_id,
-            framed_ip_address=row.framed_ip_address,
-            started_ms=row.started_ms,
-            last_seen_ms=row.last_seen_ms,
-            ended_ms=row.ended_ms,
-            session_time_s=row.session_time_s,
-            input_octets=row.input_octets,
-            output_octets=row.output_octets,
-            cause=cause or row.cause,
-            said_by=row.said_by,
-            because=because or [self._ref(self.offset)],
+        identity = self.change.next_seq(row.identity, self.offset)
+        event = SessionEvent(  # by position: naming its fields would cost as much as all else in here
+            self._id(row.identity),
+            event_type,
+            identity.seq,
+            identity.seq_epoch,
+            self.time_ms,
+            row.identity,
+            row.user_name,
+            row.nas,
+            row.acct_session_id,
+            row.acct_multi_session_id,
+            row.calling_station_id,
+            row.framed_ip_address,
+            row.started_ms,
+            row.last_seen_ms,
+            row.ended_ms,
+            row.session_time_s,
+            row.input_octets,
+            row.output_octets,
+            cause or row.cause,
+            row.said_by,
+            because or [self._ref(self.offset)],
             **more,
         )
         self._send_event(event, row.identity)

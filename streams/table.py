@@ -1,6 +1,6 @@
 """The rows of one partition in memory, with their indexes, and a change to them that is applied whole or not at all.
 
-Rows rest as packed bytes (`schemas.session`). Whoever handles a record works on a `Change`: it reads rows through it and puts rows into
+Sessions rest as packed bytes (`schemas.session`). Whoever handles a record works on a `Change`: it reads rows through it and puts rows into
 it; `Table.commit` then stores them, updates the indexes and remembers them for the next checkpoint. A change that is dropped never was:
 so a raise in the middle of a record leaves nothing behind.
 
@@ -15,13 +15,12 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 
-from schemas.session import IDENTITY_ROW, SESSION_ROW, IdentityRow, NasRow, SessionRow
+from schemas.session import SESSION_ROW, IdentityRow, NasRow, SessionRow
 from schemas.topics import identity_key, nas_key, session_key
 from streams.merge import text_key
 
 _pack = SESSION_ROW.packed
 _unpack_session = SESSION_ROW.unpacked
-_unpack_identity = IDENTITY_ROW.unpacked
 
 
 def key_of(row: SessionRow) -> str:
@@ -59,12 +58,13 @@ class Change:
         self.sessions[key] = row
 
     def identity(self, identity: str, offset: int) -> IdentityRow:
-        """An identity's row, to be changed in place; born with this record if there is none."""
-        row = self.identities.get(identity)
-        if row is None:
-            packed = self.table.rows.get(identity_key(identity))
-            row = IdentityRow(identity, 0, offset) if packed is None else _unpack_identity(packed)
-            self.identities[identity] = row
+        """An identity's row, to be replaced and never changed in place; born with this record if there is none."""
+        return self.identities.get(identity) or self.table.identities.get(identity) or IdentityRow(identity, 0, offset)
+
+    def next_seq(self, identity: str, offset: int) -> IdentityRow:
+        """The identity's row with the next sequence number given out."""
+        row = self.identity(identity, offset)
+        self.identities[identity] = row = IdentityRow(identity, row.seq + 1, row.seq_epoch, row.holds)
         return row
 
     def nas(self, name: str) -> NasRow | None:
@@ -73,8 +73,7 @@ class Change:
 
     def open_of(self, identity: str) -> list[SessionRow]:
         """The open sessions of an identity as this change sees them, oldest record first."""
-        keys = dict.fromkeys(self.sessions)
-        keys.update(dict.fromkeys(self.table.open_of.get(identity, ())))
+        keys = dict.fromkeys((*self.sessions, *self.table.open_of.get(identity, ())))
         rows = [row for row in map(self.session, keys) if row is not None and row.identity == identity and row.state == "open"]
         if len(rows) > 1:
             rows.sort(key=lambda row: row.opened_offset)
@@ -85,7 +84,7 @@ class Table:
     """One partition's rows.
 
     Attributes:
-        rows: packed rows by their key in `session.table`; NASes stand in `nases`.
+        rows: packed rows of sessions by their key in `session.table`. identities, nases: the other rows, by name.
         deadline: (open session) -> deadline on its NAS's talking clock, or None. Handed in: it depends on the policy in force.
         open_count: open sessions.
         touched: keys to be written at the next checkpoint.
@@ -93,6 +92,7 @@ class Table:
 
     def __init__(self, deadline: Callable[[SessionRow], int | None]) -> None:
         self.rows: dict[str, bytes] = {}
+        self.identities: dict[str, IdentityRow] = {}
         self.nases: dict[str, NasRow] = {}
         self.open_of: dict[str, tuple[str, ...]] = {}
         self.open_on: dict[str, dict[str, None]] = {}
@@ -108,15 +108,11 @@ class Table:
         for key, row in change.sessions.items():
             self._store(key, row, change.was.get(key))
         for identity, known in change.identities.items():
-            key = identity_key(identity)
-            packed = b"" if known is None else _pack(known)
-            if packed == self.rows.get(key, b""):
+            if known is not None:
+                self.identities[identity] = known
+            elif self.identities.pop(identity, None) is None:
                 continue
-            self.touched[key] = None
-            if known is None:
-                del self.rows[key]
-            else:
-                self.rows[key] = packed
+            self.touched[identity_key(identity)] = None
         for name, nas in change.nases.items():
             self.nases[name] = nas
             self.touched[nas_key(name)] = None
@@ -125,8 +121,6 @@ class Table:
         """Build every index from the rows, after a restore or where the rule for deadlines has changed."""
         self.open_of, self.open_on, self.open_count, self.rows_of, self.deadlines, self.closed = {}, {}, 0, {}, {}, []
         for key, packed in self.rows.items():
-            if not key.startswith("s:"):
-                continue
             row = _unpack_session(packed)
             self.rows_of[row.identity] = self.rows_of.get(row.identity, 0) + 1
             if row.state == "open":

@@ -66,17 +66,17 @@ def test_a_change_that_is_dropped_never_was() -> None:
     table = Table(deadline)
     first = Change(table)
     first.put("s:ap1/s1", session("ap1", "s1"))
-    first.identity("bob", 0)
+    first.next_seq("bob", 0)
     table.commit(first)
-    before = (dict(table.rows), dict(table.open_of), dict(table.touched), table.open_count)
+    before = (dict(table.rows), dict(table.identities), dict(table.open_of), dict(table.touched), table.open_count)
     dropped = Change(table)
     row = dropped.session("s:ap1/s1")
     assert row is not None
     row.state = "ended"
-    dropped.identity("bob", 1).seq = 9
+    dropped.next_seq("bob", 1)
     dropped.put("s:ap1/s2", session("ap1", "s2"))
     dropped.nases["ap1"] = NasRow("ap1")
-    assert (table.rows, table.open_of, table.touched, table.open_count) == before
+    assert (table.rows, table.identities, table.open_of, table.touched, table.open_count) == before
     assert table.nases == {}
 
 

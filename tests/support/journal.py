@@ -16,8 +16,8 @@ from schemas.disconnect import COMMAND_KIND, NOTICE_KIND, DisconnectCommand, Dis
 from schemas.event import SessionEvent
 from schemas.journal import OperatorCommand, PolicyVersion, Rejected, Tick
 from schemas.policy import Limit, Liveness, Policy
-from schemas.session import IDENTITY_ROW, SESSION_ROW, IdentityRow, SessionRow
-from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, REJECTED, identity_key, session_key
+from schemas.session import SESSION_ROW, IdentityRow, SessionRow
+from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, REJECTED, session_key
 from streams.partitioner import partition_of
 from streams.session_core import Output, SessionCore
 
@@ -270,8 +270,7 @@ class Journal:
 
     def identity_row(self, identity: str = "bob") -> IdentityRow | None:
         """An identity's row."""
-        packed = self.core.table.rows.get(identity_key(identity))
-        return None if packed is None else IDENTITY_ROW.unpacked(packed)
+        return self.core.table.identities.get(identity)
 
     def state(self) -> dict[str, Any]:
         """All that the core remembers, but for the offset: rows by key, NASes by name, and the partition's own."""
