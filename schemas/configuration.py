@@ -7,6 +7,7 @@ ingest (`interim_interval_s`), so that a replay of the journal needs no configur
 Units stand last in the names: `_s` seconds, `_bytes` octets. An absent value is None.
 """
 
+import functools
 import ipaddress
 from typing import Annotated, Literal, NamedTuple
 
@@ -256,6 +257,7 @@ class Nas(msgspec.Struct, frozen=True):
     interim_interval_s: Annotated[int, Meta(ge=1, le=604_800)] | None = None
 
 
+@functools.lru_cache(maxsize=256)  # asked for each attribute of each request
 def attribute_field(name: str) -> str | None:
     """The field that a session keeps a RADIUS attribute in, whatever the case of its name; None: nothing to ask a NAS by is kept of it."""
     field = name.lower().replace("-", "_")

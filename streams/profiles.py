@@ -118,11 +118,18 @@ def attribute_sets(profile: Profile, session: Mapping[str, JsonValue]) -> tuple[
     A set that would send what an earlier one sent is left out: the NAS has refused it already. So is one that fits into no packet.
     """
     sets: list[tuple[SentAttribute, ...]] = []
+    encoded: dict[str, tuple[SentAttribute, ...]] = {}
     for attempt in profile.attempt:
-        required = [_encode(name, session, profile.calling_station_id) for name in attempt.require]
-        also = [_encode(name, session, profile.calling_station_id) for name in attempt.also]
-        attributes = tuple(one for several in (*required, *also) for one in several)
-        if all(required) and attributes not in sets and sum(2 + len(one.octets) for one in attributes) <= ROOM_OCTETS:
+        names = (*attempt.require, *attempt.also)
+        for name in names:
+            if name not in encoded:
+                encoded[name] = _encode(name, session, profile.calling_station_id)
+        attributes = tuple(one for name in names for one in encoded[name])
+        if (
+            all(encoded[name] for name in attempt.require)
+            and attributes not in sets
+            and sum(2 + len(one.octets) for one in attributes) <= ROOM_OCTETS
+        ):
             sets.append(attributes)
     return tuple(sets)
 
