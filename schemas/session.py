@@ -145,6 +145,7 @@ class NasRow(msgspec.Struct, array_like=True):
         follows: the ingest whose clock measures it; empty: none.
         talks: by ingest: up to where on that ingest's elapsed clock its talk is counted.
         boot_status, boot_event_ms, boot_believed: the last Accounting-On or -Off that was taken, and whether its time can be believed.
+        boot_session_id: its own Acct-Session-Id, where it had one.
         seq, seq_epoch: the sequence of the NAS's own events, in its home partition.
     """
 
@@ -155,6 +156,7 @@ class NasRow(msgspec.Struct, array_like=True):
     boot_status: str = ""
     boot_event_ms: int = 0
     boot_believed: bool = False
+    boot_session_id: Text | None = None
     seq: int = 0
     seq_epoch: int = 0
 

@@ -41,7 +41,8 @@ from streams.ids import decision_id
 from streams.partitioner import partition_of
 from streams.table import Change, Table, key_of
 
-LATE_BOOT_TOLERANCE_MS = 5_000
+BOOT_TOLERANCE_MS = 5_000
+"""A repeated Accounting-On without Event-Timestamp is dated by its arrival less Acct-Delay-Time, in whole seconds."""
 DISCONNECT_ATTEMPTS_MAX = 3
 """So often is a command that came too late decided anew."""
 ALIVE_AFTER_MS = 5_000
@@ -579,8 +580,8 @@ class _Step:
         """Accounting-On or -Off: the sessions that the journal saw before it have ended, unless both clocks say otherwise (2.4)."""
         known = self.change.nas(record.nas) or NasRow(record.nas)
         believed = record.event_source == "event-timestamp"
-        if known.boot_status == record.status and abs(known.boot_event_ms - record.event_ms) <= LATE_BOOT_TOLERANCE_MS:
-            return  # the same one again
+        if _is_repeated(known, record):
+            return
         if believed and known.boot_believed and record.event_ms < known.boot_event_ms:
             return  # an older one, overtaken
         rows = [row for row in map(self.change.session, self.core.table.open_on.get(record.nas, ())) if row is not None]
@@ -595,6 +596,7 @@ class _Step:
             boot_status=record.status,
             boot_event_ms=record.event_ms,
             boot_believed=believed,
+            boot_session_id=record.acct_session_id,
             seq=seq,
             seq_epoch=known.seq_epoch or self.offset,
         )
@@ -781,6 +783,12 @@ class _Step:
     def _send_event(self, event: SessionEvent, key: str) -> None:
         self.event_types.append(event.type)
         self.out.append(Output(EVENTS.name, self.core.partition, key.encode(), encode(event)))
+
+
+def _is_repeated(known: NasRow, record: AccountingRecord) -> bool:
+    """The same Accounting-On or -Off again, sent anew or through another ingest; a second boot gives itself another Acct-Session-Id."""
+    same_status = known.boot_status == record.status and known.boot_session_id == record.acct_session_id
+    return same_status and abs(known.boot_event_ms - record.event_ms) <= BOOT_TOLERANCE_MS
 
 
 def _cause(record: AccountingRecord) -> str | None:

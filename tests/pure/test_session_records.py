@@ -296,6 +296,13 @@ def test_a_second_boot_is_a_second_one() -> None:
     journal.nothing_else()
 
 
+def test_a_second_boot_within_seconds_shows_by_its_own_acct_session_id() -> None:
+    """2.4: hostapd crashes at its start and is up again four seconds later; each of its Accounting-Ons has an id of its own."""
+    journal = play(on(at_s=0, acct_session_id="boot1"), start(at_s=2), on(at_s=4, acct_session_id="boot2"))
+    assert journal.types() == ["nas.up", "session.started", "session.ended", "nas.up"]
+    journal.nothing_else()
+
+
 def test_an_older_boot_that_was_overtaken_ends_nothing() -> None:
     """2.4: both clocks are believed."""
     journal = play(on(at_s=600), start(at_s=601), on(at_s=0, late_s=602))
