@@ -266,8 +266,8 @@ class PartitionOwner:
         self._pause("restore")
         self._change(State.RESTORING)
         started_s = time.monotonic()
-        async with self._around.restores:
-            while True:
+        while True:
+            async with self._around.restores:  # for each try: partitions that must wait hold up no others
                 try:
                     producer, core, start = await self._read_back()
                     break

@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from agents import metrics
-from agents.kafka_client import client_settings, prefixed, topic_name
+from agents.kafka_client import client_settings, close, prefixed, topic_name
 from agents.topic_admin import admin_client
 from schemas.codec import loads
 from schemas.configuration import Configuration
@@ -211,6 +211,22 @@ async def _events(configuration: Configuration) -> AsyncIterator[Counter[int]]:
         yield told
         reading.cancel()
         await asyncio.wait([reading])
+
+
+async def test_closing_a_consumer_whose_node_has_just_died_cancels_nobody(nodes: TwoNodes, prefix: str):
+    """aiokafka ends its waiting fetch by a CancelledError that it lets out; a restore that closes its reader must go on."""
+    topic = f"{prefix}two-nodes"
+    await nodes.create_topics({topic: (2, {})}, {(topic, 1)})
+    consumers = [AIOKafkaConsumer(bootstrap_servers=nodes.bootstrap, auto_offset_reset="earliest") for _ in range(8)]
+    for consumer in consumers:
+        await consumer.start()
+        consumer.assign([TopicPartition(topic, 0), TopicPartition(topic, 1)])
+        await consumer.getmany(timeout_ms=50)
+    nodes.kill_second_at_once()
+    await asyncio.sleep(0.5)  # the fetches have met the dead node and wait to try again; the controller has not noticed yet
+    closing = [asyncio.create_task(close(consumer)) for consumer in consumers]
+    await asyncio.wait(closing)
+    assert not any(task.cancelled() or task.exception() for task in closing)
 
 
 def _cores(running: RunningWorker) -> Counter[int]:

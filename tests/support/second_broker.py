@@ -82,9 +82,13 @@ class TwoNodes:
 
     async def kill_second(self, prefix: str) -> set[Place]:
         """SIGKILL node 2; return the partitions without a leader now, of topics with this prefix."""
-        self._end(signal.SIGKILL)
+        self.kill_second_at_once()
         leaderless = await self._wait_for(lambda brokers, _: SECOND_ID not in brokers)
         return {place for place in leaderless if place[0].startswith(prefix)}
+
+    def kill_second_at_once(self) -> None:
+        """SIGKILL node 2, and do not wait until the controller has noticed."""
+        self._end(signal.SIGKILL)
 
     async def close(self) -> None:
         """Leave nothing running."""
