@@ -137,6 +137,22 @@ class IdentityRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     holds: tuple[Hold, ...] = ()
 
 
+class Boot(msgspec.Struct, array_like=True, frozen=True):
+    """An Accounting-On or -Off that was taken.
+
+    Attributes:
+        status: which of them. event_ms: when, and believed: whether that is an Event-Timestamp.
+        acct_session_id: its own, where it had one. nas_identifier, nas_ip_address: as which device the NAS spoke.
+    """
+
+    status: str
+    event_ms: int
+    believed: bool
+    acct_session_id: Text | None = None
+    nas_identifier: Text | None = None
+    nas_ip_address: str | None = None
+
+
 class NasRow(msgspec.Struct, array_like=True):
     """What a partition knows of a NAS (`streams.clock` keeps the clock's part).
 
@@ -144,8 +160,7 @@ class NasRow(msgspec.Struct, array_like=True):
         clock_ms: the talking clock: how long this NAS was heard to talk, up to the last packet known of.
         follows: the ingest whose clock measures it; empty: none.
         talks: by ingest: up to where on that ingest's elapsed clock its talk is counted.
-        boot_status, boot_event_ms, boot_believed: the last Accounting-On or -Off that was taken, and whether its time can be believed.
-        boot_session_id: its own Acct-Session-Id, where it had one.
+        boot: the last Accounting-On or -Off that was taken.
         seq, seq_epoch: the sequence of the NAS's own events, in its home partition.
     """
 
@@ -153,10 +168,7 @@ class NasRow(msgspec.Struct, array_like=True):
     clock_ms: int = 0
     follows: str = ""
     talks: dict[str, int] = {}
-    boot_status: str = ""
-    boot_event_ms: int = 0
-    boot_believed: bool = False
-    boot_session_id: Text | None = None
+    boot: Boot | None = None
     seq: int = 0
     seq_epoch: int = 0
 

@@ -36,13 +36,11 @@ from schemas.session import (
     SessionRow,
 )
 from schemas.topics import COMMANDS, EVENTS, REJECTED, nas_key, partition_key, policy_row_key, session_key
-from streams import clock, limits, liveness, merge, sameness, transitions
+from streams import boots, clock, limits, liveness, merge, sameness, transitions
 from streams.ids import decision_id
 from streams.partitioner import partition_of
 from streams.table import Change, Table, key_of
 
-BOOT_TOLERANCE_MS = 5_000
-"""A repeated Accounting-On without Event-Timestamp is dated by its arrival less Acct-Delay-Time, in whole seconds."""
 DISCONNECT_ATTEMPTS_MAX = 3
 """So often is a command that came too late decided anew."""
 ALIVE_AFTER_MS = 5_000
@@ -484,7 +482,8 @@ class _Step:
         if record.status == "Stop":
             self._end(row, "nas-stop", cause=_cause(record), ended_ms=record.event_ms)
             return
-        if self._began_before_boot(row, record, self.change.nas(row.nas)):
+        nas = self.change.nas(row.nas)
+        if nas is not None and boots.began_before(nas.boot, row, record):
             self._end(row, "nas-reboot", cause="NAS-Reboot", ended_ms=row.event_ms)
             return
         row.counts = self._is_fresh(record)
@@ -577,29 +576,18 @@ class _Step:
             self.change.identities[identity] = None
 
     def _boot(self, record: AccountingRecord) -> None:
-        """Accounting-On or -Off: the sessions that the journal saw before it have ended, unless both clocks say otherwise (2.4)."""
+        """Accounting-On or -Off (2.4)."""
         known = self.change.nas(record.nas) or NasRow(record.nas)
-        believed = record.event_source == "event-timestamp"
-        if _is_repeated(known, record):
+        boot = boots.boot_of(record)
+        if not boots.is_news(boot, known.boot):
             return
-        if believed and known.boot_believed and record.event_ms < known.boot_event_ms:
-            return  # an older one, overtaken
         rows = [row for row in map(self.change.session, self.core.table.open_on.get(record.nas, ())) if row is not None]
         for row in sorted(rows, key=lambda row: row.opened_offset):
-            began_after = believed and row.start_believed and row.start_seen and (row.started_ms or 0) >= record.event_ms
-            if not began_after:
+            if boots.ends(boot, row):
                 self._end(row, "nas-reboot", cause="NAS-Reboot", ended_ms=row.event_ms)
         at_home = partition_of(record.nas, self.core.partitions) == self.core.partition
         seq = known.seq + 1 if at_home else 0
-        self.change.nases[record.nas] = replace(
-            known,
-            boot_status=record.status,
-            boot_event_ms=record.event_ms,
-            boot_believed=believed,
-            boot_session_id=record.acct_session_id,
-            seq=seq,
-            seq_epoch=known.seq_epoch or self.offset,
-        )
+        self.change.nases[record.nas] = replace(known, boot=boot, seq=seq, seq_epoch=known.seq_epoch or self.offset)
         if at_home:
             event_type: EventType = "nas.up" if record.status == "Accounting-On" else "nas.down"
             self._send_event(
@@ -614,12 +602,6 @@ class _Step:
                 ),
                 record.nas,
             )
-
-    def _began_before_boot(self, row: SessionRow, record: AccountingRecord, nas: NasRow | None) -> bool:
-        """A late record of a session that a reboot has ended since: it must not open it again."""
-        if nas is None or not nas.boot_believed or record.event_source != "event-timestamp":
-            return False
-        return record.event_ms < nas.boot_event_ms and (row.started_ms or 0) < nas.boot_event_ms
 
     # -- limits and disconnects ---------------------------------------------------------------------------------------------------
 
@@ -783,12 +765,6 @@ class _Step:
     def _send_event(self, event: SessionEvent, key: str) -> None:
         self.event_types.append(event.type)
         self.out.append(Output(EVENTS.name, self.core.partition, key.encode(), encode(event)))
-
-
-def _is_repeated(known: NasRow, record: AccountingRecord) -> bool:
-    """The same Accounting-On or -Off again, sent anew or through another ingest; a second boot gives itself another Acct-Session-Id."""
-    same_status = known.boot_status == record.status and known.boot_session_id == record.acct_session_id
-    return same_status and abs(known.boot_event_ms - record.event_ms) <= BOOT_TOLERANCE_MS
 
 
 def _cause(record: AccountingRecord) -> str | None:

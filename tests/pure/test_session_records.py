@@ -303,6 +303,18 @@ def test_a_second_boot_within_seconds_shows_by_its_own_acct_session_id() -> None
     journal.nothing_else()
 
 
+@pytest.mark.parametrize("told_apart", [{"nas_identifier": "ap-2"}, {"nas_ip_address": "10.0.0.2"}])
+def test_a_boot_ends_the_sessions_of_the_device_that_booted(told_apart: dict[str, str]) -> None:
+    """2.4: one entry of the configuration, two access points; each of them boots, within seconds."""
+    first = {"nas_identifier": "ap-1", "nas_ip_address": "10.0.0.1"}
+    second = {**first, **told_apart}
+    journal = play(start("s1", at_s=0, **first), start("s2", at_s=1, **second), on(at_s=9, **first))
+    assert [(event.type, event.acct_session_id) for event in journal.events()][2:] == [("session.ended", "s1"), ("nas.up", None)]
+    journal.feed(on(at_s=10, **second))
+    assert [(event.type, event.acct_session_id) for event in journal.events()] == [("session.ended", "s2"), ("nas.up", None)]
+    journal.nothing_else()
+
+
 def test_an_older_boot_that_was_overtaken_ends_nothing() -> None:
     """2.4: both clocks are believed."""
     journal = play(on(at_s=600), start(at_s=601), on(at_s=0, late_s=602))

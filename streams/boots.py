@@ -1,0 +1,53 @@
+"""Accounting-On and -Off: which sessions a boot has ended, and which boots count (behaviour 2.4; RFC 2866 section 5.1).
+
+The RFC gives no rule for open sessions; the field closes all of that NAS. NAS clocks lie, so a boot ends what the journal saw before it,
+unless both Event-Timestamps say that the session began after it. And a NAS of the configuration can be several devices (a network of access
+points, what a proxy passes on): a boot is about the device that NAS-Identifier and NAS-IP-Address name, where they tell it apart.
+"""
+
+from __future__ import annotations
+
+from schemas.accounting import AccountingRecord
+from schemas.session import Boot, SessionRow
+
+REPEAT_TOLERANCE_MS = 5_000
+"""A repeated Accounting-On without Event-Timestamp is dated by its arrival less Acct-Delay-Time, in whole seconds."""
+
+
+def boot_of(record: AccountingRecord) -> Boot:
+    """The boot that an Accounting-On or -Off tells of."""
+    believed = record.event_source == "event-timestamp"
+    return Boot(record.status, record.event_ms, believed, record.acct_session_id, record.nas_identifier, record.nas_ip_address)
+
+
+def is_news(boot: Boot, last: Boot | None) -> bool:
+    """Whether a boot counts: it is neither the last one again (sent anew, or through another ingest) nor an older one that was overtaken.
+
+    A second boot within seconds gives itself another Acct-Session-Id.
+    """
+    if last is None or not _same_device(boot, last):
+        return True
+    is_same = (boot.status, boot.acct_session_id) == (last.status, last.acct_session_id)
+    if is_same and abs(boot.event_ms - last.event_ms) <= REPEAT_TOLERANCE_MS:
+        return False
+    return not (boot.believed and last.believed and boot.event_ms < last.event_ms)
+
+
+def ends(boot: Boot, row: SessionRow) -> bool:
+    """Whether an open session that the journal saw before the boot has ended with it."""
+    if not _same_device(boot, row):
+        return False
+    return not (boot.believed and row.start_seen and row.start_believed and (row.started_ms or 0) >= boot.event_ms)
+
+
+def began_before(boot: Boot | None, row: SessionRow, record: AccountingRecord) -> bool:
+    """Whether a record that comes after the boot is late news of a session that the boot has ended: it must not open it again."""
+    if boot is None or not boot.believed or record.event_source != "event-timestamp" or not _same_device(boot, row):
+        return False
+    return record.event_ms < boot.event_ms and (row.started_ms or 0) < boot.event_ms
+
+
+def _same_device(one: Boot | SessionRow, other: Boot | SessionRow) -> bool:
+    """Nothing that both of them say tells them apart."""
+    pairs = ((one.nas_identifier, other.nas_identifier), (one.nas_ip_address, other.nas_ip_address))
+    return all(mine is None or its is None or mine == its for mine, its in pairs)
