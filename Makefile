@@ -1,10 +1,12 @@
 # The commands of the checkout; each sets up what is missing first. `make help` prints the list.
 # PYTHON=... names the Python to make .venv with, ARGS=... goes to the program at the end (ARGS="-k sentence" for one test).
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench fuzz clean
+.PHONY: help setup run test check bench fuzz sim clean
 export PYTHON
 BIN := .venv/bin
 ARGS :=
+SEED := 0
+N := 100
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +31,9 @@ bench: setup ## rough figures of speed, each with what it was measured against
 
 fuzz: setup ## a longer run of the property tests
 	@CURFEW_FUZZ=1 $(BIN)/pytest tests/pure -k fuzz --timeout 0 $(ARGS)
+
+sim: setup ## whole simulated networks in virtual time: SEED=first N=how-many; a seed that fails prints its shortest story
+	@$(BIN)/python -m tests.sim $(SEED) $(N)
 
 clean: ## remove what the commands above made, but not the data under var/kafka
 	@rm -rf .venv var/kafka-libs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -31,10 +31,11 @@ def deadline_ms(rule: Liveness | None, row: SessionRow) -> int | None:
 def observed_interval_s(row: SessionRow, heard_ms: int, session_time_s: int | None) -> int | None:
     """The interim interval as observed, in seconds, after an Interim heard at `heard_ms` on the NAS's talking clock.
 
-    The NAS's own Acct-Session-Time measures best; a lost Interim doubles one gap, so the longest counts, and fades by a quarter a time.
+    The NAS's own Acct-Session-Time measures best, which is 0 at the Start: the talking clock may have stood still meanwhile. A lost Interim
+    doubles one gap, so the longest counts, and fades by a quarter a time.
     """
-    if session_time_s is not None and row.session_time_s is not None:
-        gap_s = session_time_s - row.session_time_s
+    if session_time_s is not None and (row.session_time_s is not None or row.start_seen):
+        gap_s = session_time_s - (row.session_time_s or 0)
     else:
         gap_s = (heard_ms - row.heard_ms) // 1000
     if gap_s < 1:

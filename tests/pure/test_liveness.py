@@ -46,6 +46,12 @@ def test_the_longest_gap_counts_and_fades() -> None:
     assert seen == [60, 120, 90, 68, 60, 60]
 
 
+def test_the_first_interim_measures_from_the_start_whatever_the_talking_clock_did_meanwhile() -> None:
+    """3.3: the NAS was silent, or Kafka away, for most of the time since the Start."""
+    assert observed_interval_s(session(heard_ms=1000, start_seen=True), 4000, 300) == 300
+    assert observed_interval_s(session(heard_ms=1000), 4000, 300) == 3
+
+
 def test_without_session_time_the_talking_clock_measures() -> None:
     """3.3."""
     assert observed_interval_s(session(heard_ms=1000), 31_999, None) == 30

@@ -1,0 +1,153 @@
+"""What happens in a simulated world: the seed's setting and its events. Pure: the same seed gives the same story.
+
+An event is (time, what, arguments); logins bear a number that is the session's own, so that an event can be dropped from a story and the
+others still mean the same.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import NamedTuple
+
+MINUTE_MS = 60_000
+QUIET_MS = 2 * MINUTE_MS
+"""Nothing happens to the installation at the very beginning, so that a story begins with a network and not with its absence."""
+REBOOT_MS_MIN = 75_000
+"""A reboot is longer than the tolerance with which a start is computed from arrival times (`streams.sameness`)."""
+
+
+class NasTraits(NamedTuple):
+    """What kind of NAS it is.
+
+    Attributes:
+        interval_s: how often it sends Interims. told: the configuration says so; else it is observed.
+        stamps: its packets have an Event-Timestamp. resends_anew: a retransmission has a new Identifier and says Acct-Delay-Time.
+        says_on: it sends Accounting-On after a reboot. on_has_id: which has an Acct-Session-Id of its own.
+        gigawords: its counters are 64 bits wide. clock_off_ms: of its clock.
+        obeys: per cent of Disconnect-Requests that it carries out; then `answers`: and answers at all.
+        stops: it sends a Stop for a session that it was told to end.
+        primary: the ingest that it asks first.
+    """
+
+    name: str
+    interval_s: int
+    told: bool
+    stamps: bool
+    resends_anew: bool
+    says_on: bool
+    on_has_id: bool
+    gigawords: bool
+    clock_off_ms: int
+    obeys: int
+    answers: bool
+    stops: bool
+    primary: int
+
+
+class Event(NamedTuple):
+    """Something happens to the network or to the installation."""
+
+    at_ms: int
+    what: str
+    arguments: tuple[int | str, ...] = ()
+
+
+class Story(NamedTuple):
+    """A seed's setting and events.
+
+    Attributes:
+        skew_ms: the second ingest's wall clock less the first one's. loss: per cent of datagrams. delay_ms: the longest way of one.
+    """
+
+    seed: int
+    partitions: int
+    tick_ms: int
+    skew_ms: int
+    loss: int
+    delay_ms: int
+    nases: tuple[NasTraits, ...]
+    length_ms: int
+    events: tuple[Event, ...]
+
+
+def story_of(seed: int) -> Story:
+    """The story of a seed."""
+    chance = Random(seed)
+    skew_ms = chance.choice((0, 0, 250, 3_600_000, -3_600_000))
+    nases = tuple(_traits(chance, number, must_stamp=abs(skew_ms) > 1_000) for number in range(chance.randint(1, 3)))
+    length_ms = chance.randint(20, 80) * MINUTE_MS
+    events = [*_people(chance, nases, length_ms), *_trouble(chance, nases, length_ms, clocks_lie=abs(skew_ms) > 1_000)]
+    return Story(
+        seed=seed,
+        partitions=chance.choice((1, 2, 3)),
+        tick_ms=chance.choice((1_000, 2_000, 5_000)) if length_ms < 40 * MINUTE_MS else 5_000,
+        skew_ms=skew_ms,
+        loss=chance.choice((0, 2, 10, 25)),
+        delay_ms=chance.choice((5, 300, 4_000)),
+        nases=nases,
+        length_ms=length_ms,
+        events=tuple(sorted(events)),
+    )
+
+
+def _traits(chance: Random, number: int, *, must_stamp: bool) -> NasTraits:
+    return NasTraits(
+        name=f"nas{number}",
+        interval_s=chance.choice((60, 60, 120, 300)),
+        told=chance.random() < 0.6,
+        stamps=must_stamp or chance.random() < 0.7,
+        resends_anew=chance.random() < 0.5,
+        says_on=chance.random() < 0.6,
+        on_has_id=chance.random() < 0.5,
+        gigawords=chance.random() < 0.8,
+        clock_off_ms=chance.choice((0, 0, 1_500, -2_500, -40_000)),
+        obeys=chance.choice((100, 100, 60, 0)),
+        answers=chance.random() < 0.8,
+        stops=chance.random() < 0.8,
+        primary=chance.randrange(2),
+    )
+
+
+def _people(chance: Random, nases: tuple[NasTraits, ...], length_ms: int) -> list[Event]:
+    """One device on each NAS that stays, and users with a few devices each that come and go."""
+    events = [Event(1_000 + number, "login", (number, number, f"stays{number}", 1_000 + number)) for number in range(len(nases))]
+    users = chance.randint(1, 5)
+    for number in range(len(nases), len(nases) + chance.randint(4, 30)):
+        user = chance.randrange(users)
+        at_ms = chance.randrange(1_000, length_ms)
+        device = user * 10 + chance.randrange(3)
+        events.append(Event(at_ms, "login", (number, chance.randrange(len(nases)), f"user{user}", device)))
+        ends_ms = at_ms + round(chance.expovariate(1 / (15 * MINUTE_MS))) + 500
+        if ends_ms < length_ms:
+            events.append(Event(ends_ms, chance.choice(("logout", "logout", "vanish")), (number,)))
+    return events
+
+
+def _trouble(chance: Random, nases: tuple[NasTraits, ...], length_ms: int, *, clocks_lie: bool) -> list[Event]:
+    """What befalls NASes and the installation."""
+
+    def some(most: int, make: object) -> list[Event]:
+        return [make(chance.randrange(QUIET_MS, length_ms)) for _ in range(chance.randint(0, most))]  # type: ignore[operator]
+
+    def short() -> int:
+        return round(chance.choice((3_000, 20_000, 90_000, 600_000)) * (0.5 + chance.random()))
+
+    def nas() -> int:
+        return chance.randrange(len(nases))
+
+    events = some(2, lambda at: Event(at, "reboot", (nas(), REBOOT_MS_MIN + chance.randrange(200_000))))
+    events += some(2, lambda at: Event(at, "uplink", (nas(), short())))
+    events += some(2, lambda at: Event(at, "ingest", (chance.randrange(2), short())))
+    events += some(2, lambda at: Event(at, "kafka", (short(),)))
+    events += some(3, lambda at: Event(at, "worker", (chance.randrange(3), short())))
+    events += some(2, lambda at: Event(at, "kicker", (short(),)))
+    events += some(2, lambda at: Event(at, "order", (chance.randrange(30),)))
+    if clocks_lie:
+        events += some(1, lambda at: Event(at, "clock", (chance.randrange(2), chance.choice((-3_600_000, 3_600_000)))))
+    policies = [0, *sorted(chance.randrange(QUIET_MS, length_ms) for _ in range(chance.randint(0, 3)))]
+    for version, at_ms in enumerate(policies, 1):
+        events.append(Event(at_ms, "policy", (version, chance.randint(0, 3), chance.choice((0, 2, 3, 3, 4)), chance.choice(_VICTIMS))))
+    return events
+
+
+_VICTIMS = ("newest", "oldest", "least-recently-active", "all-others", "none")

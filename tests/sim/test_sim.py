@@ -1,0 +1,84 @@
+"""Behaviours 1.4 to 1.6, 2.1, 2.2, 2.4, 2.6, 3.3, 3.5, 3.7, 5.4 and 5.5 in a simulated world; and that the simulation can fail."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from schemas.policy import Liveness
+from schemas.session import SessionRow
+from streams import clock, limits, liveness, merge
+from streams.open_commands import OpenCommands
+from streams.session_core import SessionCore
+from streams.table import Table
+from tests.sim.run import play, shortest
+from tests.sim.story import Story, story_of
+
+SEEDS = 100
+CHUNK = 10
+REGRESSIONS = {
+    5: "the first interim interval was observed on a talking clock that had stood still since the Start: the living were called stale",
+    60: "likewise, where Kafka was away between Start and Interim",
+}
+"""Seeds that failed once, and what was wrong."""
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_whatever_happens_the_laws_hold(first: int) -> None:
+    """All of the above: losses, repeats, reboots, reused ids, and every part of the installation away for a while."""
+    counts: Counter[str] = Counter()
+    for seed in range(first, first + CHUNK):
+        outcome = play(story_of(seed))
+        assert outcome.broken is None, f"make sim SEED={seed} N=1: {outcome.broken}"
+        counts += outcome.counts
+    assert counts["session.started"] > CHUNK
+    assert counts["session.stale"] > 0
+
+
+@pytest.mark.parametrize("seed", REGRESSIONS)
+def test_a_seed_that_failed_once_holds(seed: int) -> None:
+    """What was found once is not lost again."""
+    assert play(story_of(seed)).broken is None
+
+
+_deadline_ms = liveness.deadline_ms
+_checkpoint = SessionCore.checkpoint
+
+
+def _half(rule: Liveness | None, row: SessionRow) -> int | None:
+    deadline_ms = _deadline_ms(rule, row)
+    return None if deadline_ms is None else (deadline_ms + row.heard_ms) // 2
+
+
+def _without_identities(core: SessionCore) -> list[tuple[bytes, bytes | None]]:
+    return [(key, value) for key, value in _checkpoint(core) if not key.startswith(b"i:")]
+
+
+BREAKS = {
+    "stale-too-early, by half the deadline": (liveness, "deadline_ms", _half),
+    "stale-too-early, by time in which nobody listened": (clock, "CAP_TICKS", 1 << 30),
+    "dead-not-found": (Table, "due", lambda *_: None),
+    "usage-falls": (merge, "larger", lambda _known, said: said),
+    "one-in-flight": (limits, "IN_FLIGHT", ()),
+    "same-again": (SessionCore, "checkpoint", _without_identities),
+    "one-final-result": (OpenCommands, "read_back", lambda *_: None),
+}
+FROM = {"one-in-flight": 5, "one-final-result": 54}
+"""Where the search for a seed begins that shows it, so that it is short."""
+
+
+@pytest.mark.parametrize("law", BREAKS)
+def test_a_broken_rule_breaks_the_law_that_names_it_and_its_story_gets_shorter(law: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A simulation that cannot fail shows nothing."""
+    monkeypatch.setattr(*BREAKS[law])
+    name = law.split(",", maxsplit=1)[0]
+    story = next(story for story in map(story_of, range(FROM.get(law, 0), 300)) if _law(story) == name)
+    shorter = shortest(story, name, runs_max=10)
+    assert len(shorter.events) < len(story.events)
+    assert _law(shorter) == name
+
+
+def _law(story: Story) -> str | None:
+    broken = play(story).broken
+    return None if broken is None else broken.law
