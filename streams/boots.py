@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from schemas.accounting import AccountingRecord
 from schemas.session import Boot, SessionRow
+from streams.sameness import TOLERANCE_MS
 
 REPEAT_TOLERANCE_MS = 5_000
-"""A repeated Accounting-On without Event-Timestamp is dated by its arrival less Acct-Delay-Time, in whole seconds."""
+"""A repeated Accounting-On has the Event-Timestamp of the first, or nearly so. One without is dated by its arrival, and may have been sent
+again for so long as `sameness.TOLERANCE_MS` without saying so: taken for a second boot it would end the sessions begun since."""
 
 
 def boot_of(record: AccountingRecord) -> Boot:
@@ -23,12 +25,13 @@ def boot_of(record: AccountingRecord) -> Boot:
 def is_news(boot: Boot, last: Boot | None) -> bool:
     """Whether a boot counts: it is neither the last one again (sent anew, or through another ingest) nor an older one that was overtaken.
 
-    A second boot within seconds gives itself another Acct-Session-Id.
+    A second boot soon after gives itself another Acct-Session-Id.
     """
     if last is None or not _same_device(boot, last):
         return True
     is_same = (boot.status, boot.acct_session_id) == (last.status, last.acct_session_id)
-    if is_same and abs(boot.event_ms - last.event_ms) <= REPEAT_TOLERANCE_MS:
+    tolerance_ms = REPEAT_TOLERANCE_MS if boot.believed or last.believed else TOLERANCE_MS
+    if is_same and abs(boot.event_ms - last.event_ms) <= tolerance_ms:
         return False
     return not (boot.believed and last.believed and boot.event_ms < last.event_ms)
 

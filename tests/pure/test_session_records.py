@@ -287,6 +287,16 @@ def test_the_same_boot_again_ends_nothing() -> None:
     journal.nothing_else()
 
 
+def test_a_boot_without_event_timestamp_that_is_sent_again_for_a_minute_ends_nothing() -> None:
+    """2.4: its answers were lost, the octets are the same, and each time it is dated by its arrival."""
+    journal = play(on(at_s=0, **UNBELIEVED), start(at_s=1), on(at_s=11, **UNBELIEVED))
+    assert journal.types() == ["nas.up", "session.started"]
+    journal.nothing_else()
+    journal.feed(on(at_s=600, **UNBELIEVED))
+    assert journal.types() == ["session.ended", "nas.up"]
+    journal.nothing_else()
+
+
 def test_a_second_boot_is_a_second_one() -> None:
     """2.4."""
     journal = play(on(at_s=0), start(at_s=1), on(at_s=600))

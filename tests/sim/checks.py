@@ -71,6 +71,7 @@ class Checks:
 
     Attributes:
         counts: of events by type and results by outcome, to see that a story was one.
+        deaf: when each NAS could not be heard at all. disturbed: when anything was wrong that it needs. policy_ms: of the last change.
     """
 
     def __init__(self, story: Story, world: World, system: System) -> None:
@@ -81,6 +82,7 @@ class Checks:
         self.counts: Counter[str] = Counter()
         self.deaf = {nas.traits.name: Spans() for nas in world.nases}
         self.disturbed = {nas.traits.name: Spans() for nas in world.nases}
+        self.policy_ms = 0
         self._traits = {traits.name: traits for traits in story.nases}
         self._uids: dict[Place, str] = {}
         self._usage: dict[Place, tuple[str, int, int, int]] = {}
@@ -238,7 +240,7 @@ class Checks:
         keepers_ms = [other.started_ms for other in session.nas.sessions.values() if other.user.startswith("stays")]
         if not keepers_ms:
             return
-        since_ms = max(self._heard_ms[session.uid], heard_since_ms, *keepers_ms)
+        since_ms = max(self._heard_ms[session.uid], heard_since_ms, self.policy_ms, *keepers_ms)
         bound_ms = (rule.times * interval_s + 2 * traits.interval_s + 60) * 1000
         if now_ms - since_ms > bound_ms:
             text = (

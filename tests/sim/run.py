@@ -249,6 +249,7 @@ class Simulation:
         rules = (Liveness("interim", times=times),) if times else ()
         policy = Policy(grace_s=600, confirm_within_s=60, limits=max_sessions, liveness=rules)
         if not self.system.kafka_away:
+            self.checks.policy_ms = self.now_ms
             value = encode(PolicyVersion(version=version, time_ms=T0_MS + self.now_ms, policy=policy))
             self.system.append("policy", EVERY_PARTITION, None, value)
 

@@ -20,6 +20,7 @@ CHUNK = 10
 REGRESSIONS = {
     5: "the first interim interval was observed on a talking clock that had stood still since the Start: the living were called stale",
     60: "likewise, where Kafka was away between Start and Interim",
+    219: "an Accounting-On without Event-Timestamp, sent again after ten seconds, ended the sessions that had begun since",
 }
 """Seeds that failed once, and what was wrong."""
 
