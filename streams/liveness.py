@@ -28,16 +28,17 @@ def deadline_ms(rule: Liveness | None, row: SessionRow) -> int | None:
     return row.heard_ms + rule.times * interval_s * 1000
 
 
-def observed_interval_s(row: SessionRow, heard_ms: int, session_time_s: int | None) -> int | None:
+def observed_interval_s(row: SessionRow, heard_ms: int, event_ms: int, session_time_s: int | None) -> int | None:
     """The interim interval as observed, in seconds, after an Interim heard at `heard_ms` on the NAS's talking clock.
 
-    The NAS's own Acct-Session-Time measures best, which is 0 at the Start: the talking clock may have stood still meanwhile. A lost Interim
-    doubles one gap, so the longest counts, and fades by a quarter a time.
+    The NAS's own Acct-Session-Time measures best, which is 0 at the Start. Without it the longer of two gaps counts: the talking clock may
+    have stood still, and an interval taken for too short would call the living dead. A lost Interim doubles one gap, so the longest
+    counts, and fades by a quarter a time.
     """
     if session_time_s is not None and (row.session_time_s is not None or row.start_seen):
         gap_s = session_time_s - (row.session_time_s or 0)
     else:
-        gap_s = (heard_ms - row.heard_ms) // 1000
+        gap_s = max(heard_ms - row.heard_ms, event_ms - row.event_ms) // 1000
     if gap_s < 1:
         return row.observed_s
     known_s = row.observed_s or 0

@@ -459,7 +459,7 @@ class _Step:
             self._rename(row, record.identity)
         heard_ms = self.core.heard_ms(row.nas, self.change)
         if action == "update" and newer and record.interim_interval_s is None:
-            row.observed_s = liveness.observed_interval_s(row, heard_ms, record.session_time_s)
+            row.observed_s = liveness.observed_interval_s(row, heard_ms, record.event_ms, record.session_time_s)
         changed = merge.merge(row, record, self.offset, newer=newer)
         if row.state == "open" and heard_ms > row.heard_ms:
             row.heard_ms = heard_ms

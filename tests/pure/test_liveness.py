@@ -40,7 +40,7 @@ def test_the_longest_gap_counts_and_fades() -> None:
     row = session(session_time_s=0)
     seen = []
     for session_time_s in (60, 180, 240, 300, 360, 420):
-        row.observed_s = observed_interval_s(row, 0, session_time_s)
+        row.observed_s = observed_interval_s(row, 0, 0, session_time_s)
         row.session_time_s = session_time_s
         seen.append(row.observed_s)
     assert seen == [60, 120, 90, 68, 60, 60]
@@ -48,20 +48,25 @@ def test_the_longest_gap_counts_and_fades() -> None:
 
 def test_the_first_interim_measures_from_the_start_whatever_the_talking_clock_did_meanwhile() -> None:
     """3.3: the NAS was silent, or Kafka away, for most of the time since the Start."""
-    assert observed_interval_s(session(heard_ms=1000, start_seen=True), 4000, 300) == 300
-    assert observed_interval_s(session(heard_ms=1000), 4000, 300) == 3
+    assert observed_interval_s(session(heard_ms=1000, start_seen=True), 4000, 0, 300) == 300
+    assert observed_interval_s(session(heard_ms=1000), 4000, 0, 300) == 3
 
 
 def test_without_session_time_the_talking_clock_measures() -> None:
     """3.3."""
-    assert observed_interval_s(session(heard_ms=1000), 31_999, None) == 30
-    assert observed_interval_s(session(heard_ms=1000, session_time_s=5), 31_999, None) == 30
+    assert observed_interval_s(session(heard_ms=1000), 31_999, 0, None) == 30
+    assert observed_interval_s(session(heard_ms=1000, session_time_s=5), 31_999, 0, None) == 30
+
+
+def test_a_talking_clock_that_stood_still_shortens_no_interval() -> None:
+    """3.5: an ingest was away between two Interims that carry no Acct-Session-Time."""
+    assert observed_interval_s(session(heard_ms=1000, event_ms=50_000), 2_000, 110_000, None) == 60
 
 
 @given(known=st.one_of(st.none(), st.integers(1, 9999)), before=st.integers(0, 9999), now=st.integers(0, 9999))
 def test_what_is_observed_is_never_shorter_than_the_last_gap(known: int | None, before: int, now: int) -> None:
     """3.3: too short an interval would kick the living; a gap of nothing says nothing."""
-    seen = observed_interval_s(session(observed_s=known, session_time_s=before), 0, now)
+    seen = observed_interval_s(session(observed_s=known, session_time_s=before), 0, 0, now)
     if now - before < 1:
         assert seen == known
     else:
