@@ -12,6 +12,8 @@ from typing import NamedTuple
 MINUTE_MS = 60_000
 QUIET_MS = 2 * MINUTE_MS
 """Nothing happens to the installation at the very beginning, so that a story begins with a network and not with its absence."""
+TWO_DAYS_MS = 172_800_000
+"""An Event-Timestamp so far off is not believed, which is as if there were none."""
 REBOOT_MS_MIN = 75_000
 """A reboot is longer than the tolerance with which a start is computed from arrival times (`streams.sameness`)."""
 
@@ -27,6 +29,7 @@ class NasTraits(NamedTuple):
         obeys: per cent of Disconnect-Requests that it carries out; then `answers`: and answers at all.
         stops: it sends a Stop for a session that it was told to end.
         primary: the ingest that it asks first.
+        says_off: it sends Accounting-Off before a reboot. keeps: it keeps what nobody answered for long, and says since when.
     """
 
     name: str
@@ -42,6 +45,8 @@ class NasTraits(NamedTuple):
     answers: bool
     stops: bool
     primary: int
+    says_off: bool
+    keeps: bool
 
 
 class Event(NamedTuple):
@@ -91,20 +96,24 @@ def story_of(seed: int) -> Story:
 
 
 def _traits(chance: Random, number: int, *, must_stamp: bool) -> NasTraits:
+    stamps, resends_anew = must_stamp or chance.random() < 0.7, chance.random() < 0.5
+    off_ms = chance.choice((0, 0, 1_500, -2_500, -40_000, 3_600_000, 0 if must_stamp else TWO_DAYS_MS))
     return NasTraits(
         name=f"nas{number}",
         interval_s=chance.choice((60, 60, 120, 300)),
         told=chance.random() < 0.6,
-        stamps=must_stamp or chance.random() < 0.7,
-        resends_anew=chance.random() < 0.5,
+        stamps=stamps,
+        resends_anew=resends_anew,
         says_on=chance.random() < 0.6,
         on_has_id=chance.random() < 0.5,
         gigawords=chance.random() < 0.8,
-        clock_off_ms=chance.choice((0, 0, 1_500, -2_500, -40_000)),
+        clock_off_ms=off_ms,
         obeys=chance.choice((100, 100, 60, 0)),
         answers=chance.random() < 0.8,
         stops=chance.random() < 0.8,
         primary=chance.randrange(2),
+        says_off=chance.random() < 0.3,
+        keeps=chance.random() < 0.3 and ((stamps and off_ms != TWO_DAYS_MS) or resends_anew),
     )
 
 

@@ -18,9 +18,8 @@ from tests.sim.story import Story, story_of
 SEEDS = 100
 CHUNK = 10
 REGRESSIONS = {
-    5: "the first interim interval was observed on a talking clock that had stood still since the Start: the living were called stale",
-    60: "likewise, where Kafka was away between Start and Interim",
-    219: "an Accounting-On without Event-Timestamp, sent again after ten seconds, ended the sessions that had begun since",
+    3: "the first interim interval was observed on a talking clock that had stood still since the Start: the living were called stale",
+    276: "an Accounting-On without Event-Timestamp, sent again after ten seconds, ended the sessions that had begun since",
 }
 """Seeds that failed once, and what was wrong."""
 
@@ -65,7 +64,7 @@ BREAKS = {
     "same-again": (SessionCore, "checkpoint", _without_identities),
     "one-final-result": (OpenCommands, "read_back", lambda *_: None),
 }
-FROM = {"one-in-flight": 5, "one-final-result": 54}
+FROM = {"one-in-flight": 116, "one-final-result": 193}
 """Where the search for a seed begins that shows it, so that it is short."""
 
 
@@ -75,7 +74,7 @@ def test_a_broken_rule_breaks_the_law_that_names_it_and_its_story_gets_shorter(l
     monkeypatch.setattr(*BREAKS[law])
     name = law.split(",", maxsplit=1)[0]
     story = next(story for story in map(story_of, range(FROM.get(law, 0), 300)) if _law(story) == name)
-    shorter = shortest(story, name, runs_max=10)
+    shorter = shortest(story, name, runs_max=20)
     assert len(shorter.events) < len(story.events)
     assert _law(shorter) == name
 

@@ -17,9 +17,11 @@ T0_MS = 1_795_199_831_000
 SECRET = b"testing123"
 DISCONNECT_SECRET = b"testing456"
 RESEND_MS = 5_000
-ATTEMPTS = {"Interim-Update": 6, "Accounting-On": 10, "Start": 10, "Stop": 10}
+ATTEMPTS = {"Interim-Update": 6, "Accounting-On": 10, "Start": 10, "Stop": 10, "Accounting-Off": 1}
 """Within `streams.sameness.TOLERANCE_MS`: what is sent again for longer without saying since when looks like another session."""
-STATUS = {"Start": 1, "Stop": 2, "Interim-Update": 3, "Accounting-On": 7}
+KEPT = 25
+"""So many times as often does a NAS try that keeps its records, and says since when."""
+STATUS = {"Start": 1, "Stop": 2, "Interim-Update": 3, "Accounting-On": 7, "Accounting-Off": 8}
 WORD = 1 << 32
 
 
@@ -150,6 +152,8 @@ class World:
         """All its sessions end, its Acct-Session-Ids begin anew; whoever stays comes back."""
         if not nas.is_up:
             return
+        if nas.traits.says_off:
+            self._send(Packet(nas, nas.boot, "Accounting-Off", None, self.now(), [], f"{nas.traits.name}/{nas.boot}/off"))
         gone = list(nas.sessions.values())
         for session in gone:
             self.leave(session, "reboot")
@@ -199,7 +203,8 @@ class World:
 
     def _send(self, packet: Packet) -> None:
         nas = packet.nas
-        if packet.is_answered or nas.boot != packet.boot or not nas.is_up or packet.attempt >= ATTEMPTS[packet.status]:
+        most = ATTEMPTS[packet.status] * (KEPT if nas.traits.keeps else 1)
+        if packet.is_answered or nas.boot != packet.boot or not nas.is_up or packet.attempt >= most:
             return
         if packet.attempt == 0 or nas.traits.resends_anew:
             nas.identifier = (nas.identifier + 1) % 256
