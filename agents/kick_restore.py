@@ -72,7 +72,7 @@ async def _read_to(reader: AIOKafkaConsumer, ends: dict[TopicPartition, int], pa
             for record in records:
                 result = read_result(record.value)
                 if result is not None:
-                    parts[place.partition].read_back(result)
+                    parts[place.partition].read_back(result, record.offset)
         await asyncio.sleep(0)
 
 

@@ -168,6 +168,11 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
                 self._reject(part, record, kind, refusal)
 
     def _take_command(self, part: OpenCommands, offset: int, command: DisconnectCommand) -> None:
+        doubtful = part.doubtful(command.id)
+        if doubtful is not None:
+            # Whoever wrote it may have been killed before the journal had it; the session agent knows a repeat
+            self._writer.put(Delivery((self._for_the_journal(doubtful),), lambda _: part.let_go(offset)))
+            return
         if not part.take(offset, command.id):
             return
         acknowledged, early = part.to_resume(command.id), part.take_early(command.id)
@@ -220,11 +225,9 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
 
     def _report(self, result: DisconnectResult) -> None:
         number = self._homes[result.command_id]
-        value = encode(result)
-        journal = partition_of(result.identity, self._configuration.kafka.partitions)
         records = (
-            Record(topic_name(self._configuration, RESULTS), number, result.nas.encode(), value, ()),
-            Record(topic_name(self._configuration, ACCOUNTING), journal, result.identity.encode(), value, RESULT_KIND),
+            Record(topic_name(self._configuration, RESULTS), number, result.nas.encode(), encode(result), ()),
+            self._for_the_journal(result),
         )
         if result.final:
             metrics.OUTCOMES.labels(result.outcome).inc()
@@ -240,6 +243,10 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
                 self._read_on(part)
 
         self._writer.put(Delivery(records, durable))
+
+    def _for_the_journal(self, result: DisconnectResult) -> Record:
+        home = partition_of(result.identity, self._configuration.kafka.partitions)
+        return Record(topic_name(self._configuration, ACCOUNTING), home, result.identity.encode(), encode(result), RESULT_KIND)
 
     def _reject(self, part: OpenCommands, record: ConsumerRecord[Any, Any], kind: str, refusal: Refusal) -> None:
         metrics.REJECTED.labels(refusal.reason).inc()

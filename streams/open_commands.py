@@ -65,11 +65,16 @@ class OpenCommands:
         self._finished: OrderedDict[str, None] = OrderedDict()
         self._to_resume: dict[str, DisconnectResult] = {}
         self._early: OrderedDict[str, SessionNotice] = OrderedDict()
+        self._doubtful: dict[str, DisconnectResult] = {}
 
-    def read_back(self, result: DisconnectResult) -> None:
-        """A result that stands in the topic already, in the topic's order."""
+    def read_back(self, result: DisconnectResult, offset: int) -> None:
+        """A result that stands in the topic already, at this offset, in the topic's order."""
         if result.final:
             self.finish(result.command_id)
+            if offset >= self._mark:
+                self._doubtful[result.command_id] = result
+                if len(self._doubtful) > FINISHED_MAX:
+                    del self._doubtful[next(iter(self._doubtful))]
         elif result.command_id not in self._offsets:
             self._to_resume[result.command_id] = result
 
@@ -93,6 +98,10 @@ class OpenCommands:
             return False
         self._offsets[command_id] = offset
         return True
+
+    def doubtful(self, command_id: str) -> DisconnectResult | None:
+        """The final result of a command whose record was not done with when somebody before us ended: the journal may not have it."""
+        return self._doubtful.pop(command_id, None)
 
     def to_resume(self, command_id: str) -> DisconnectResult | None:
         """The acknowledgement that stands in the results for a command just opened."""

@@ -22,7 +22,7 @@ from agents.kick_ports import CannotSendError
 from agents.kicker import run_kicker
 from schemas.codec import encode, loads
 from schemas.configuration import Configuration, Disconnect, Kafka, Kicker, Nas
-from schemas.disconnect import DisconnectCommand, SessionNotice
+from schemas.disconnect import DisconnectCommand, DisconnectResult, SessionNotice
 from schemas.errors import CurfewError
 from schemas.topics import ACCOUNTING, COMMANDS, KICKER_GROUP, REJECTED, RESULTS
 from streams import open_commands
@@ -373,6 +373,24 @@ async def test_a_killed_kicker_s_successor_sends_nothing_twice_that_has_its_resu
     assert set(bench.nases["dead"].sessions) == {waiting.session["acct_session_id"]}
     assert len(bench.seen[RESULTS.name]) == 7
     assert await bench.committed() == (7, 7)
+
+
+async def test_a_final_result_that_only_the_results_have_gets_into_the_journal_too(bench):
+    """5.7: a kicker was killed between the two; without it the session would wait for its outcome for ever."""
+    command = await bench.order("campus")
+    outcome = DisconnectResult(
+        command_id=command.id, time_ms=1, nas="campus", identity="bob", acct_session_id="S0", final=True, outcome="confirmed"
+    )
+    await bench.producer.send_and_wait(
+        f"{bench.prefix}{RESULTS.name}", encode(outcome), b"campus", partition=partition_of("campus", PARTITIONS)
+    )
+    async with running(bench.configuration):
+        await bench.until(lambda: bench.seen[ACCOUNTING.name])
+    (record,) = bench.seen[ACCOUNTING.name]
+    assert (record.key, dict(record.headers)["kind"], loads(record.value)) == (b"bob", b"result", loads(encode(outcome)))
+    assert bench.nases["campus"].requests == []
+    assert bench.outcomes(command) == ["confirmed"]
+    assert await bench.committed() == (1, 1)
 
 
 async def test_a_second_kicker_takes_partitions_over_and_every_command_has_one_final_result(bench):

@@ -67,17 +67,37 @@ def test_what_is_read_again_after_a_restart_keeps_the_old_mark():
 
 def test_a_command_whose_final_result_was_read_back_is_skipped():
     part = OpenCommands(0, 0)
-    part.read_back(result("a", "acknowledged"))
-    part.read_back(result("a"))
+    part.read_back(result("a", "acknowledged"), 0)
+    part.read_back(result("a"), 1)
     part.resumed()
     assert not read(part, 0, "a")
     assert part.commit_point.offset == 1
     assert part.to_resume("a") is None
 
 
+def test_a_final_result_from_the_mark_on_may_not_be_in_the_journal_yet():
+    """5.7: a kicker that was killed between the two writes; what lies before the mark was done with."""
+    part = OpenCommands(0, 0, mark=90)
+    part.read_back(result("before"), 89)
+    part.read_back(result("promised", "acknowledged"), 90)
+    part.read_back(result("after"), 91)
+    assert part.doubtful("before") is None
+    assert part.doubtful("promised") is None
+    assert part.doubtful("after") == result("after")
+    assert part.doubtful("after") is None
+
+
+def test_what_is_doubtful_has_a_bound(monkeypatch):
+    monkeypatch.setattr(open_commands, "FINISHED_MAX", 2)
+    part = OpenCommands(0, 0)
+    for offset, command_id in enumerate("abc"):
+        part.read_back(result(command_id), offset)
+    assert [part.doubtful(command_id) is None for command_id in "abc"] == [True, False, False]
+
+
 def test_a_command_whose_acknowledgement_was_read_back_is_resumed_once():
     part = OpenCommands(0, 0)
-    part.read_back(result("a", "acknowledged"))
+    part.read_back(result("a", "acknowledged"), 0)
     part.resumed()
     assert read(part, 0, "a")
     assert part.to_resume("a").outcome == "acknowledged"
@@ -97,7 +117,7 @@ def test_a_repeat_of_an_open_or_finished_command_is_done_with_at_once():
 
 def test_commands_that_somebody_else_has_finished_are_known_by_result_or_by_offset():
     fresh = OpenCommands(0, 11)
-    fresh.read_back(result("b"))
+    fresh.read_back(result("b"), 0)
     assert fresh.finished_of({"a": 10, "b": 11, "c": 12}) == ["a", "b"]
 
 
@@ -109,7 +129,7 @@ def test_an_early_notice_is_kept_for_its_command_and_only_so_many(monkeypatch):
     assert part.take_early("a") is None
     assert part.take_early("c").command_id == "c"
     assert part.take_early("c") is None
-    part.read_back(result("d"))
+    part.read_back(result("d"), 0)
     part.keep_early(notice("d"))
     assert part.take_early("d") is None
 

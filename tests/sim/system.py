@@ -269,8 +269,9 @@ class System:
         for number, point in enumerate(self._committed):
             results = self.results[number]
             part = OpenCommands(number, point.offset, commands_end=len(self.commands[number]), mark=point.mark, results_end=len(results))
-            for result in results[read_from(point.mark, 0) :]:
-                part.read_back(result)
+            begin = read_from(point.mark, 0)
+            for offset, result in enumerate(results[begin:], begin):
+                part.read_back(result, offset)
             part.resumed()
             self._parts.append(part)
         self._later(1, self.poll)
