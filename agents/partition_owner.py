@@ -245,8 +245,10 @@ class PartitionOwner:
             partition, partitions = self.journal.partition, self._around.configuration.kafka.partitions
             wait_s = self._settings.checkpoint_s * (partition + 1) / partitions  # the partitions take turns within the period
             while True:
+                # Not wait_for: before Python 3.12 it swallows a cancellation that comes together with the event
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._due.wait(), wait_s)
+                    async with asyncio.timeout(wait_s):
+                        await self._due.wait()
                 wait_s = self._settings.checkpoint_s
                 self._due.clear()
                 if self._committed != self.next_offset:

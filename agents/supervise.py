@@ -104,7 +104,8 @@ class Child:
             words = f": {self._last_words}" if self._last_words else ""
             self._say(f"The {self.part.name} {_ending(status)}{words}; it is started again in {pause_s:g} s")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._stopping.wait()
             pause_s = min(2 * pause_s, PAUSE_MAX_S)
 
     async def ask(self) -> None:

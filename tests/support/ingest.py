@@ -114,7 +114,9 @@ class NasSocket:
 
     async def receive(self, within_s: float = ANSWER_WITHIN_S) -> bytes:
         """What comes next."""
-        return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.socket, 4096), within_s)
+        # Not wait_for: before Python 3.12 it swallows a cancellation that comes together with the answer
+        async with asyncio.timeout(within_s):
+            return await asyncio.get_running_loop().sock_recv(self.socket, 4096)
 
     async def answer(self, request: bytes) -> bytes:
         """The next answer, which must be to this request, and believed."""
