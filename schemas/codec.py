@@ -56,14 +56,6 @@ def octets_of(value: Text) -> bytes:
         raise ValueError(f"not base64: {broken}") from broken
 
 
-def text_of(octets: bytes) -> Text:
-    """Octets as text where they are UTF-8, else as `Octets`; `octets_of` gives the same octets back."""
-    try:
-        return octets.decode()
-    except UnicodeDecodeError:
-        return Octets(base64.b64encode(octets).decode())
-
-
 def display(value: Text | None) -> str:
     """A text for people's eyes: control characters and foreign octets shown as escapes, nothing as an empty string."""
     if value is None:

@@ -254,5 +254,3 @@ SESSION_ROW = RowKind(SessionRow)
 IDENTITY_ROW = RowKind(IdentityRow)
 NAS_ROW = RowKind(NasRow)
 PARTITION_ROW = RowKind(PartitionRow)
-ROW_KINDS = {"s": SESSION_ROW, "i": IDENTITY_ROW, "n": NAS_ROW, "p": PARTITION_ROW}
-"""By the letter before the colon of the row's key. `p:N/policy` holds a `PolicyVersion` instead."""
