@@ -59,7 +59,7 @@ class Selection(NamedTuple):
     def matches(self, row: SessionRow) -> bool:
         """Whether a row is meant."""
         return (
-            (self.ended or row.state == "open")
+            (self.ended or row.state != "ended")
             and (not self.identities or row.identity in self.identities)
             and (not self.nas or row.nas == self.nas)
             and (not self.device or row.device == self.device)

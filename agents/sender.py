@@ -25,7 +25,7 @@ from schemas.topics import KIND_HEADER
 
 
 class Sendable(Protocol):
-    """What a lane needs of an output (`streams.session_core.Output`)."""
+    """What a lane needs of an output (`streams.step.Output`)."""
 
     @property
     def topic(self) -> str:

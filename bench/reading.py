@@ -24,7 +24,8 @@ from schemas.accounting import AccountingRecord
 from schemas.codec import decoder, dumps
 from schemas.configuration import Configuration
 from schemas.topics import ACCOUNTING
-from streams.session_core import Output, SessionCore
+from streams.session_core import SessionCore
+from streams.step import Output
 
 Poll = dict[TopicPartition, list[ConsumerRecord[Any, Any]]]
 

@@ -41,7 +41,7 @@ class Verdict(NamedTuple):
 
 def counts(row: SessionRow) -> bool:
     """Whether a session takes part in the counts: open, heard of freshly, and not being disconnected."""
-    return row.state == "open" and row.counts and row.kick_state not in IN_FLIGHT
+    return row.state != "ended" and row.counts and row.kick_state not in IN_FLIGHT
 
 
 def decide(limits: tuple[Limit, ...], newcomer: SessionRow, others: list[SessionRow], holds: tuple[Hold, ...], clock_ms: int) -> Verdict:

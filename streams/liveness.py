@@ -23,7 +23,7 @@ def rule_for(policy: Policy, nas: str) -> Liveness | None:
 def deadline_ms(rule: Liveness | None, row: SessionRow) -> int | None:
     """When an open session will have been silent for too long, on its NAS's talking clock; None: never."""
     interval_s = row.interim_interval_s or row.observed_s
-    if rule is None or interval_s is None or row.state != "open":
+    if rule is None or interval_s is None or row.state == "ended":
         return None
     return row.heard_ms + rule.times * interval_s * 1000
 

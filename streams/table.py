@@ -48,7 +48,7 @@ class Change:
         if packed is None:
             return None
         self.sessions[key] = row = _unpack_session(packed)
-        self.was[key] = (row.identity, row.state == "open", row.interim_interval_s or row.observed_s or 0)
+        self.was[key] = (row.identity, row.state != "ended", row.interim_interval_s or row.observed_s or 0)
         return row
 
     def put(self, key: str, row: SessionRow | None) -> None:
@@ -74,7 +74,7 @@ class Change:
     def open_of(self, identity: str) -> list[SessionRow]:
         """The open sessions of an identity as this change sees them, oldest record first."""
         keys = dict.fromkeys((*self.sessions, *self.table.open_of.get(identity, ())))
-        rows = [row for row in map(self.session, keys) if row is not None and row.identity == identity and row.state == "open"]
+        rows = [row for row in map(self.session, keys) if row is not None and row.identity == identity and row.state != "ended"]
         if len(rows) > 1:
             rows.sort(key=lambda row: row.opened_offset)
         return rows
@@ -123,7 +123,7 @@ class Table:
         for key, packed in self.rows.items():
             row = _unpack_session(packed)
             self.rows_of[row.identity] = self.rows_of.get(row.identity, 0) + 1
-            if row.state == "open":
+            if row.state != "ended":
                 self._opened(key, row.identity, row.nas)
                 self._arm(key, row)
             else:
@@ -161,7 +161,7 @@ class Table:
                 return  # it was only read
             self.rows[key] = packed
         self.touched[key] = None
-        is_identity, is_open = ("", False) if row is None else (row.identity, row.state == "open")
+        is_identity, is_open = ("", False) if row is None else (row.identity, row.state != "ended")
         if was_identity != is_identity:
             self._counted(was_identity, -1)
             self._counted(is_identity, 1)
@@ -210,4 +210,4 @@ class Table:
 
 
 def _closed_ms(row: SessionRow) -> int | None:
-    return None if row.state == "open" else row.closed_ms or 0
+    return None if row.state != "ended" else row.closed_ms or 0

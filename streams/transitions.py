@@ -64,7 +64,7 @@ def state_of(row: SessionRow | None) -> State:
     """The row's state for the table."""
     if row is None:
         return "absent"
-    if row.state == "open":
+    if row.state != "ended":
         return "open"
     return "presumed" if row.said_by in _OUR_CONCLUSION else "ended"
 

@@ -35,7 +35,8 @@ from streams.profiles import packaged
 from streams.radius.fields import Value
 from streams.radius.respond import STATUS_SERVER, accounting_response
 from streams.radius.simulated import RefusedRequest, build_accounting_request, build_disconnect_reply, parse_disconnect_request
-from streams.session_core import Output, SessionCore
+from streams.session_core import SessionCore
+from streams.step import Output
 from streams.talking import Talking
 
 T0_MS = 1_795_199_831_000

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from schemas.topics import ACCOUNTING
-from streams.session_core import Output, SessionCore
+from streams.session_core import SessionCore
+from streams.step import Output
 from tests.support.journal import Record
 
 FOLDER = Path(__file__).parent

@@ -11,8 +11,9 @@ from schemas.codec import encode
 from schemas.journal import Rejected
 from schemas.policy import Liveness
 from schemas.topics import ACCOUNTING, REJECTED
-from streams import limits, merge
-from streams.session_core import POLICY_BYTES_MAX, RECORD_BYTES_MAX, Output, SessionCore, _Step
+from streams import deaths, limits, merge
+from streams.session_core import POLICY_BYTES_MAX, RECORD_BYTES_MAX, SessionCore
+from streams.step import Output
 from streams.table import Table
 from tests.support.journal import (
     Journal,
@@ -188,8 +189,8 @@ def test_a_raise_at_one_death_stops_neither_the_clock_nor_the_other_deaths(monke
         tick(0), policy(Liveness(rule="interim", times=1)), start("bad", interim_interval_s=9), start("s2", interim_interval_s=9)
     )
     journal.events()
-    die = _Step.die
-    monkeypatch.setattr(_Step, "die", lambda step, row, at_ms: _raise() if row.acct_session_id == "bad" else die(step, row, at_ms))
+    die = deaths.die
+    monkeypatch.setattr(deaths, "die", lambda step, row, at_ms: _raise() if row.acct_session_id == "bad" else die(step, row, at_ms))
     journal.pass_time(20, "ap1")
     assert [event.acct_session_id for event in journal.events()] == ["s2"] * 3
     assert [rejected.reason for rejected in journal.rejected()] == ["poison"]

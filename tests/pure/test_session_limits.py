@@ -5,7 +5,7 @@ import pytest
 from schemas.disconnect import Outcome
 from schemas.event import RecordRef
 from schemas.policy import Limit
-from streams.session_core import BECAUSE_MAX, HOLDS_MAX
+from streams.limiting import BECAUSE_MAX, HOLDS_MAX
 from tests.support.journal import Journal, interim, mac_of, play, policy, result, start, stop, tick, user_limit
 
 PHONE, LAPTOP, TABLET = ("AA-00-00-00-00-01", "AA-00-00-00-00-02", "AA-00-00-00-00-03")

@@ -15,7 +15,8 @@ from schemas.event import SessionEvent
 from schemas.session import SESSION_ROW, SessionRow
 from schemas.topics import COMMANDS, EVENTS, session_key
 from streams import limits, liveness
-from streams.session_core import Output, SessionCore
+from streams.session_core import SessionCore
+from streams.step import Output
 from tests.sim.story import TWO_DAYS_MS, Story
 from tests.sim.system import Stored, System, Worker
 from tests.sim.world import WORD, TrueSession, World
@@ -242,7 +243,7 @@ class Checks:
                 if uid in seen:
                     _broken("twice", f"{uid} is in {seen[uid]} and in {(worker.partition, key)}")
                 seen[uid] = (worker.partition, key)
-                if row.state == "open" and not self._world.is_alive(uid):
+                if row.state != "ended" and not self._world.is_alive(uid):
                     self._dead(worker, row, self._world.sessions[uid], now_ms)
 
     def _dead(self, worker: Worker, row: SessionRow, session: TrueSession, now_ms: int) -> None:
@@ -279,7 +280,7 @@ class Checks:
         for worker in self._system.workers:
             for packed in worker.core.table.rows.values():
                 row = SESSION_ROW.unpacked(packed)
-                if row.state == "open":
+                if row.state != "ended":
                     open_uids.add(str(row.class_))
                 if row.kick_state in limits.IN_FLIGHT and row.kick_id in old:
                     _broken("kick-for-ever", f"{row.class_} has {row.kick_id} under way ({row.kick_state}) after all is quiet")

@@ -18,7 +18,7 @@ from schemas.policy import Limit, Liveness, Policy
 from streams.dispatcher import Datagram
 from streams.ingest_step import EVERY_PARTITION
 from streams.partitioner import partition_of
-from streams.session_core import Output
+from streams.step import Output
 from tests.sim.checks import Broken, Checks
 from tests.sim.story import Event, Story
 from tests.sim.system import Stored, System, Worker

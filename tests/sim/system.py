@@ -24,7 +24,8 @@ from streams.open_commands import CommitPoint, OpenCommands, read_from
 from streams.partitioner import partition_of
 from streams.profiles import packaged
 from streams.radius.respond import accounting_response
-from streams.session_core import Output, SessionCore
+from streams.session_core import SessionCore
+from streams.step import Output
 from streams.talking import Talking
 from tests.sim.story import NasTraits
 from tests.sim.world import DISCONNECT_SECRET, SECRET, T0_MS, Packet

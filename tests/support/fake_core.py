@@ -14,7 +14,7 @@ HUGE = 2_000_000
 
 
 class FakeOutput(NamedTuple):
-    """As `streams.session_core.Output`."""
+    """As `streams.step.Output`."""
 
     topic: str
     partition: int

@@ -19,7 +19,8 @@ from schemas.policy import Limit, Liveness, Policy
 from schemas.session import SESSION_ROW, IdentityRow, SessionRow
 from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, REJECTED, session_key
 from streams.partitioner import partition_of
-from streams.session_core import Output, SessionCore
+from streams.session_core import SessionCore
+from streams.step import Output
 
 T0_MS = 1_795_199_831_000
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from schemas.topics import fence_key
-from streams.session_core import Output, SessionCore
+from streams.session_core import SessionCore
+from streams.step import Output
 from tests.support.product import Stored
 
 Rows = dict[str, bytes]

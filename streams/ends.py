@@ -1,0 +1,41 @@
+"""How a session ends in the table, whoever says so (behaviour 2.7), and how it leaves it when its grace is over."""
+
+from __future__ import annotations
+
+from schemas.event import SaidBy
+from schemas.session import SessionRow
+from streams import disconnects
+from streams.step import Step
+from streams.table import key_of
+
+
+def end(step: Step, row: SessionRow, said_by: SaidBy, *, cause: str | None, ended_ms: int) -> None:
+    """Close an open session.
+
+    Args:
+        step: the record that ends it.
+        row: the session's, changed in place.
+        said_by: who says so.
+        cause: Acct-Terminate-Cause by name, or ours.
+        ended_ms: when, milliseconds since the epoch.
+    """
+    row.state, row.said_by, row.cause, row.ended_ms = "ended", said_by, cause, ended_ms
+    row.closed_ms = step.core.row.clock_ms
+    step.event("session.ended", row)
+    if said_by != "stale":  # our own conclusion proves nothing to the kicker
+        disconnects.notice_if_kicked(step, row)
+
+
+def purge(step: Step, row: SessionRow) -> None:
+    """A closed session's grace is over; an identity with no session and no hold left goes with its last one."""
+    step.change.put(key_of(row), None)
+    forget_identity(step, row.identity, 1)
+
+
+def forget_identity(step: Step, identity: str, going: int) -> None:
+    """Let go of an identity's row where so many of its sessions go and no other is left."""
+    if step.core.table.rows_of.get(identity, 0) > going:
+        return
+    holds = step.change.identity(identity, step.offset).holds
+    if all(hold.until_ms <= step.core.row.clock_ms for hold in holds):
+        step.change.identities[identity] = None

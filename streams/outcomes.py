@@ -1,0 +1,93 @@
+"""What comes back into the journal from outside about one session: a kicker's result, an operator's order."""
+
+from __future__ import annotations
+
+from schemas.codec import decoder
+from schemas.disconnect import DisconnectResult
+from schemas.event import EventType
+from schemas.journal import OperatorCommand
+from schemas.session import KickState, SessionRow
+from schemas.topics import session_key
+from streams import disconnects, ends, limits, merge
+from streams.step import Step
+
+DISCONNECT_ATTEMPTS_MAX = 3
+"""So often is a command that came too late decided anew."""
+
+_RESULT = decoder(DisconnectResult).decode
+_OPERATOR = decoder(OperatorCommand).decode
+_OUTCOMES: dict[str, tuple[KickState, EventType]] = {
+    "acknowledged": ("acknowledged", "disconnect.acknowledged"),
+    "confirmed": ("confirmed", "disconnect.confirmed"),
+    "gone": ("confirmed", "disconnect.confirmed"),
+    "refused": ("refused", "disconnect.refused"),
+    "unknown-nas": ("refused", "disconnect.refused"),
+    "no-secret": ("refused", "disconnect.refused"),
+    "unsupported": ("refused", "disconnect.refused"),
+    "expired": ("refused", "disconnect.refused"),
+    "superseded": ("refused", "disconnect.refused"),
+    "unanswered": ("unanswered", "disconnect.unanswered"),
+    "unconfirmed": ("unconfirmed", "disconnect.unconfirmed"),
+}
+
+
+def result(step: Step, value: bytes) -> None:
+    """A kicker's result: what became of a command."""
+    result = _RESULT(value)
+    step.time_ms = result.time_ms
+    row = step.change.session(session_key(result.nas, merge.text_key(result.acct_session_id)))
+    if row is None or row.kick_id != result.command_id:
+        return  # its session is out of the table, or has another command by now
+    if row.kick_state not in limits.IN_FLIGHT or (row.kick_state == result.outcome == "acknowledged"):
+        return  # a repeat
+    if result.outcome == "expired" and _decided_anew(step, row):
+        return
+    row.kick_state, event_type = _OUTCOMES[result.outcome]
+    if result.outcome == "acknowledged":
+        row.kick_clock_ms = step.core.row.clock_ms
+    if result.outcome == "gone" and row.state != "ended":
+        ends.end(step, row, "kicked", cause=result.error_cause_name, ended_ms=row.event_ms)
+    step.event(event_type, row, command_id=result.command_id, cause=result.error_cause_name or result.outcome, text=result.detail or None)
+
+
+def operator(step: Step, value: bytes) -> None:
+    """A person's order about one session (behaviour 5.8)."""
+    order = _OPERATOR(value)
+    step.time_ms = order.time_ms
+    row = step.change.session(session_key(order.nas, merge.text_key(order.acct_session_id)))
+    if row is not None and row.operator_id == order.id:
+        return  # the same order again
+    refusal = _refusal_of(step, order, row)
+    if row is None:
+        row = SessionRow(order.nas, order.acct_session_id, order.identity, "ended")
+    row.operator_id = order.id
+    if refusal is None:
+        disconnects.kick(step, row, order.reason, because=[step.ref(step.offset)], who=order.who, text=order.text)
+        return
+    step.event("disconnect.refused", row, cause=refusal, text=f"order {order.id} by {order.who or 'unknown'}: {refusal}")
+    ends.forget_identity(step, row.identity, 0)
+
+
+def _refusal_of(step: Step, order: OperatorCommand, row: SessionRow | None) -> str | None:
+    if row is None or row.state == "ended":
+        return "no open session"
+    if row.kick_state in limits.IN_FLIGHT:
+        return "a disconnect is under way"
+    return "expired" if step.core.row.wall_ms > order.expires_ms else None
+
+
+def _decided_anew(step: Step, row: SessionRow) -> bool:
+    """The kicker came too late for the command; now that the journal is caught up with, is it still right? Then with a new attempt."""
+    if row.kick_attempt >= DISCONNECT_ATTEMPTS_MAX or row.kick_reason in (None, "operator", "self-service"):
+        return False
+    rule, reason = row.kick_rule, row.kick_reason
+    if reason == "limit":
+        limit = next((x for x in step.core.policy.policy.limits if x.name == rule and x.action == "disconnect"), None)
+        others = [o for o in step.change.open_of(row.identity) if o is not row and limits.counts(o)]
+        if row.state == "ended" or limit is None or not limits.still_over(limit, row, others):
+            return False
+    elif row.state != "ended":
+        return False  # it was stale, and has been heard since
+    row.kick_state = None
+    disconnects.kick(step, row, reason, rule=rule, text="the command before came too late for the kicker", attempt=row.kick_attempt + 1)
+    return True

@@ -1,0 +1,192 @@
+"""What an accounting record does to its partition: a session begins, goes on, ends, comes back; a NAS boots.
+
+The decisions of the table are in `transitions`, `sameness`, `merge`, `boots`; here they are carried out on a `Step`.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from schemas.accounting import NAS_STATUSES, SESSION_STATUSES, AccountingRecord
+from schemas.codec import Text, decoder
+from schemas.event import EventType, SessionEvent
+from schemas.session import NasRow, SessionRow
+from schemas.topics import session_key
+from streams import boots, disconnects, ends, limiting, liveness, merge, sameness, transitions
+from streams.partitioner import partition_of
+from streams.step import RecordRefused, Step
+
+ALIVE_AFTER_MS = 5_000
+"""An Interim so long after the NAS's Disconnect-ACK shows that the session lives; one sent just before it ends shows nothing."""
+
+_ACCOUNTING = decoder(AccountingRecord).decode
+
+
+def accounting(step: Step, value: bytes) -> None:
+    """A record of a NAS.
+
+    Raises:
+        RecordRefused: it lacks what it cannot do without.
+    """
+    record = _ACCOUNTING(value)
+    step.time_ms = record.received_ms
+    if record.status in SESSION_STATUSES:
+        if record.acct_session_id is None or not record.identity:
+            raise RecordRefused("lacks-fields", f"a {record.status} needs acct_session_id and identity")
+        _session(step, record, record.acct_session_id)
+    elif record.status in NAS_STATUSES:
+        _boot(step, record)
+
+
+def _session(step: Step, record: AccountingRecord, session_id: Text) -> None:
+    key = session_key(record.nas, session_id if isinstance(session_id, str) else merge.text_key(session_id))
+    row = step.change.session(key)
+    same = "same" if row is None else sameness.sameness(row, record)
+    status: transitions.Input = record.status  # type: ignore[assignment]  # one of SESSION_STATUSES
+    action = transitions.action_for(row, status, same)
+    if action == "replace" and row is not None:
+        if row.state != "ended":
+            step.event("session.superseded", row)
+            ends.end(step, row, "superseded", cause=None, ended_ms=row.event_ms)
+        action, row = transitions.TRANSITIONS["absent", status], None
+    if action == "ignore":
+        return
+    if row is None:
+        _open(step, key, merge.new_row(record, session_id, step.offset), record)
+        return
+    _known(step, row, record, action)
+
+
+def _known(step: Step, row: SessionRow, record: AccountingRecord, action: transitions.Action) -> None:
+    newer = merge.is_newer(row, record)
+    if newer and row.identity != record.identity:
+        _rename(step, row, record.identity)
+    heard_ms = step.core.heard_ms(row.nas, step.change)
+    if action == "update" and newer and record.interim_interval_s is None:
+        row.observed_s = liveness.observed_interval_s(row, heard_ms, record.event_ms, record.session_time_s)
+    changed = merge.merge(row, record, step.offset, newer=newer)
+    if row.state != "ended" and heard_ms > row.heard_ms:
+        row.heard_ms = heard_ms
+    if action == "update":
+        if changed or newer:
+            step.event("session.updated", row)
+        if newer:
+            _lives_on(step, row, record)
+    elif action == "end":
+        ends.end(step, row, "nas-stop", cause=_cause(record), ended_ms=record.event_ms)
+    elif action == "correct":
+        _correct(step, row, record, changed=changed)
+    elif action == "reopen-if-newer" and newer:
+        _reopen(step, row, record, heard_ms)
+
+
+def _open(step: Step, key: str, row: SessionRow, record: AccountingRecord) -> None:
+    merge.merge(row, record, step.offset, newer=True)
+    row.heard_ms = step.core.heard_ms(row.nas, step.change)
+    step.change.put(key, row)
+    if record.status == "Stop":
+        ends.end(step, row, "nas-stop", cause=_cause(record), ended_ms=record.event_ms)
+        return
+    nas = step.change.nas(row.nas)
+    if nas is not None and boots.began_before(nas.boot, row, record):
+        ends.end(step, row, "nas-reboot", cause="NAS-Reboot", ended_ms=row.event_ms)
+        return
+    row.counts = _is_fresh(step, record)
+    row.unproven = record.status != "Start" or not row.counts
+    row.interims = int(record.status != "Start")
+    if row.unproven:
+        step.event("session.started", row, cause=f"first heard of by {record.status}" if record.status != "Start" else None)
+        return
+    verdict = limiting.verdict(step, row)
+    step.event("session.started", row, passed=verdict.passed)
+    limiting.breach(step, row, verdict.breach)
+
+
+def _lives_on(step: Step, row: SessionRow, record: AccountingRecord) -> None:
+    """An Interim that says something later than was known; a repeat or one that was overtaken proves nothing."""
+    row.interims += 1
+    if row.unproven:
+        _prove(step, row, record)
+    if row.kick_state == "acknowledged" and _is_fresh(step, record):
+        _alive(step, row)
+
+
+def _prove(step: Step, row: SessionRow, record: AccountingRecord) -> None:
+    """A session first heard of late, or by an Interim, takes part from its first fresh record and can breach from the second."""
+    if not _is_fresh(step, record):
+        return
+    if not row.counts:
+        row.counts = True
+    elif row.interims > 1:
+        row.unproven = False
+        limiting.breach(step, row, limiting.verdict(step, row).breach)
+
+
+def _alive(step: Step, row: SessionRow) -> None:
+    """An Interim after the NAS's ACK: the kicker must know, unless it was on its way already (behaviour 5.4)."""
+    if step.core.row.clock_ms - row.kick_clock_ms > ALIVE_AFTER_MS:
+        disconnects.notice(step, row, alive=True)
+
+
+def _correct(step: Step, row: SessionRow, record: AccountingRecord, *, changed: bool) -> None:
+    """A Stop for a session that is closed already: the NAS's word replaces our conclusion, the usage is merged."""
+    if row.said_by != "nas-stop":
+        row.said_by, row.cause, row.ended_ms = "nas-stop", _cause(record), record.event_ms
+        changed = True
+        disconnects.notice_if_kicked(step, row)
+    if changed:
+        step.event("session.updated", row)
+
+
+def _reopen(step: Step, row: SessionRow, record: AccountingRecord, heard_ms: int) -> None:
+    row.state, row.said_by, row.cause, row.ended_ms, row.closed_ms = "open", None, None, None, None
+    row.heard_ms = heard_ms
+    row.interims += 1
+    row.counts, row.unproven = _is_fresh(step, record), True
+    step.event("session.reopened", row)
+    if row.kick_state == "acknowledged":
+        _alive(step, row)
+
+
+def _rename(step: Step, row: SessionRow, identity: str) -> None:
+    """A session whose name changes under way is one session (behaviour 2.10)."""
+    step.event("session.moved", row, text=f"now known as {identity}")
+    ends.forget_identity(step, row.identity, 1)
+    row.identity = identity
+
+
+def _is_fresh(step: Step, record: AccountingRecord) -> bool:
+    return record.received_ms - record.event_ms <= step.core.policy.policy.late_after_s * 1000
+
+
+def _boot(step: Step, record: AccountingRecord) -> None:
+    """Accounting-On or -Off (2.4)."""
+    known = step.change.nas(record.nas) or NasRow(record.nas)
+    boot = boots.boot_of(record)
+    if not boots.is_news(boot, known.boot):
+        return
+    rows = [row for row in map(step.change.session, step.core.table.open_on.get(record.nas, ())) if row is not None]
+    for row in sorted(rows, key=lambda row: row.opened_offset):
+        if boots.ends(boot, row):
+            ends.end(step, row, "nas-reboot", cause="NAS-Reboot", ended_ms=row.event_ms)
+    at_home = partition_of(record.nas, step.core.partitions) == step.core.partition
+    seq = known.seq + 1 if at_home else 0
+    step.change.nases[record.nas] = replace(known, boot=boot, seq=seq, seq_epoch=known.seq_epoch or step.offset)
+    if at_home:
+        event_type: EventType = "nas.up" if record.status == "Accounting-On" else "nas.down"
+        step.send_event(
+            SessionEvent(
+                id=step.new_id(record.nas),
+                type=event_type,
+                seq=seq,
+                seq_epoch=known.seq_epoch or step.offset,
+                time_ms=step.time_ms,
+                nas=record.nas,
+                because=[step.ref(step.offset)],
+            ),
+            record.nas,
+        )
+
+
+def _cause(record: AccountingRecord) -> str | None:
+    return None if record.terminate_cause is None else str(record.terminate_cause)

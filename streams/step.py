@@ -1,0 +1,132 @@
+"""One journal record on its way through a partition: a change to the table and the outputs that go with it, committed together.
+
+What lives here: ids, references and events, which every decision needs. What may not: a decision. Those take a `Step` and stand in
+`session_records`, `ends`, `deaths`, `limiting`, `disconnects` and `outcomes`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from schemas.codec import encode
+from schemas.event import EventType, RecordRef, SessionEvent
+from schemas.session import SessionRow
+from schemas.topics import COMMANDS, EVENTS
+from streams.ids import decision_id
+from streams.partitioner import partition_of
+from streams.table import Change
+
+if TYPE_CHECKING:
+    import msgspec
+
+    from schemas.journal import PolicyVersion
+    from streams.session_core import SessionCore
+
+
+class Output(NamedTuple):
+    """A record to be sent.
+
+    Attributes:
+        topic: pinned name, without the installation's prefix.
+        kind: header `kind`; empty for none.
+    """
+
+    topic: str
+    partition: int
+    key: bytes
+    value: bytes
+    kind: str = ""
+
+
+class RecordRefused(Exception):  # noqa: N818 - it is an outcome with a name, not a failure of ours
+    """A journal record that cannot be taken; `reason` is counted."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class Step:
+    """One record on its way through.
+
+    Attributes:
+        core: the partition. offset: the record's. nth: decisions of this record so far. time_ms: the log's time.
+        change: what it does to the table. new_policy: a version that holds from here on.
+    """
+
+    __slots__ = ("change", "core", "event_types", "new_policy", "nth", "offset", "out", "time_ms")
+
+    def __init__(self, core: SessionCore, offset: int, nth: int = 0) -> None:
+        self.core = core
+        self.offset = offset
+        self.nth = nth
+        self.time_ms = core.row.wall_ms
+        self.change = Change(core.table)
+        self.out: list[Output] = []
+        self.event_types: list[str] = []
+        self.new_policy: PolicyVersion | None = None
+
+    def commit(self, out: list[Output]) -> None:
+        """Everything of it, at once."""
+        self.core.table.commit(self.change)
+        if self.new_policy is not None:
+            self.core.policy_changed(self.new_policy, self.offset)
+        seen = self.core.event_types
+        for event_type in self.event_types:
+            seen[event_type] = seen.get(event_type, 0) + 1
+        out += self.out
+
+    def new_id(self, identity: str) -> str:
+        """The id of the next decision."""
+        self.nth += 1
+        return decision_id(self.core.partition, self.offset, self.nth - 1, identity)
+
+    def ref(self, offset: int) -> RecordRef:
+        """A record of this journal."""
+        return RecordRef(self.core.journal_topic, self.core.partition, offset)
+
+    def to_kicker(self, row: SessionRow, kind: str, value: msgspec.Struct) -> None:
+        """Something for the kicker, in the line of the session's NAS."""
+        self.out.append(Output(COMMANDS.name, partition_of(row.nas, self.core.partitions), row.nas.encode(), encode(value), kind))
+
+    def event(
+        self,
+        event_type: EventType,
+        row: SessionRow,
+        *,
+        because: list[RecordRef] | None = None,
+        cause: str | None = None,
+        **more: Any,
+    ) -> None:
+        """Tell what happened to a session, with the next sequence number of its identity."""
+        identity = self.change.next_seq(row.identity, self.offset)
+        event = SessionEvent(  # by position: naming its fields would cost as much as all else in here
+            self.new_id(row.identity),
+            event_type,
+            identity.seq,
+            identity.seq_epoch,
+            self.time_ms,
+            row.identity,
+            row.user_name,
+            row.nas,
+            row.acct_session_id,
+            row.acct_multi_session_id,
+            row.calling_station_id,
+            row.framed_ip_address,
+            row.started_ms,
+            row.last_seen_ms,
+            row.ended_ms,
+            row.session_time_s,
+            row.input_octets,
+            row.output_octets,
+            cause or row.cause,
+            row.said_by,
+            because or [self.ref(self.offset)],
+            **more,
+        )
+        self.send_event(event, row.identity)
+
+    def send_event(self, event: SessionEvent, key: str) -> None:
+        """Tell an event that is made already."""
+        self.event_types.append(event.type)
+        self.out.append(Output(EVENTS.name, self.core.partition, key.encode(), encode(event)))
