@@ -23,6 +23,8 @@ _KAFKA_NAME = "at most 100 letters, digits, dots, underscores and hyphens in quo
 _REDIS_URL = 'a text that begins with "redis://", "rediss://" or "unix://"'
 _NAS_NAME = "a text of 1 to 128 characters without blanks and slashes"
 _PROFILE = "the name of a profile in small letters, digits, dots and hyphens"
+_NODE = "at most 128 letters, digits, dots, underscores and hyphens in quotes"
+_MAC = 'a MAC address in quotes, like "02-00-5E-10-00-01"'
 _ATTRIBUTE = 'the name of an attribute, like "Acct-Session-Id"'
 Via = Literal["radius", "routeros", "coova-mqtt", "poll", "huawei-portal", "none"]
 MacNotation = Literal[
@@ -199,14 +201,35 @@ class Redis(msgspec.Struct, frozen=True):
     url: Annotated[str, Meta(pattern=r"^(redis|rediss|unix)://", max_length=4096, description=_REDIS_URL)] | None = None
 
 
+class Pickup(msgspec.Struct, frozen=True):
+    """`[pickup]`: where devices that poll (`via = "poll"`) fetch their disconnects and report; served by the kicker.
+
+    Attributes:
+        listen: `address:port`, IPv6 in brackets; port 0 lets the system choose; an empty text turns it off.
+    """
+
+    listen: str = ""
+
+
+class Portal(msgspec.Struct, frozen=True):
+    """`[portal]`: what NASes of Huawei's Portal protocol send of themselves (`via = "huawei-portal"`); taken by the kicker.
+
+    Attributes:
+        listen: `address:port` (UDP, 50100 in the field), IPv6 in brackets; port 0 lets the system choose; an empty text turns it off.
+    """
+
+    listen: str = ""
+
+
 class Disconnect(msgspec.Struct, frozen=True):
     """`disconnect` of a NAS: how a session is ended there.
 
     Attributes:
         via: The way: `radius` is RFC 5176; `none` says that there is none.
         address: Where to, IPv4 or IPv6; wanted by every way that calls the NAS itself.
-        port: UDP, with `radius`; None: the profile's.
-        secret: Of RFC 5176; no default, also not the accounting secret: without one the result is `no-secret`. Or `secret_file`.
+        port: UDP, with `radius`; None: the profile's. UDP, with `huawei-portal`; None: 2000.
+        secret: Of RFC 5176; no default, also not the accounting secret: without one the result is `no-secret`. Or `secret_file`. Also the
+            shared key of `huawei-portal`, and the bearer token of `poll`.
         secret_file: Path of a file whose one line it is, relative to the configuration.
         profile: Which attributes go, in which notation.
         user: For `routeros` and `coova-mqtt`.
@@ -215,6 +238,10 @@ class Disconnect(msgspec.Struct, frozen=True):
         tls: Whether those speak TLS.
         broker: `host:port` of the MQTT broker, for `coova-mqtt`.
         node: What `coova-mqtt` and `poll` call the NAS.
+        node_mac: The node's own MAC address, for `coova-mqtt`: a node leaves alone what bears another one.
+        mesh: The SSID of the mesh that the node is part of, for `coova-mqtt`; None: it is an access point by itself.
+        tls_cafile: Path of the PEM file with the authorities to trust, relative to the configuration, with `tls`; None: the system's.
+        poll_interval_s: How often the device comes by, for `poll`.
     """
 
     via: Via = "radius"
@@ -228,7 +255,11 @@ class Disconnect(msgspec.Struct, frozen=True):
     password_file: Path | None = None
     tls: bool = False
     broker: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
-    node: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
+    node: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]+$", max_length=128, description=_NODE)] | None = None
+    node_mac: Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{2}([-:][0-9A-Fa-f]{2}){5}$", max_length=17, description=_MAC)] | None = None
+    mesh: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
+    tls_cafile: Path | None = None
+    poll_interval_s: Annotated[int, Meta(ge=1, le=60)] = 60
 
 
 class Nas(msgspec.Struct, frozen=True):
@@ -310,6 +341,8 @@ class Configuration(msgspec.Struct, frozen=True):
     worker: Worker = Worker()
     kicker: Kicker = Kicker()
     http: Http = Http()
+    pickup: Pickup = Pickup()
+    portal: Portal = Portal()
     redis: Redis = Redis()
     nas: Annotated[tuple[Nas, ...], Meta(max_length=100_000)] = ()
     profile: Annotated[tuple[ProfileChange, ...], Meta(max_length=1_000)] = ()

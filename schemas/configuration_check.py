@@ -26,7 +26,10 @@ from schemas.configuration import (
     Kicker,
     Nas,
     Network,
+    Pickup,
+    Portal,
     ProfileChange,
+    Via,
     attribute_field,
     endpoint,
 )
@@ -39,9 +42,23 @@ ENFORCED_VIA = ("radius", "none")
 """The ways to disconnect that this version carries out."""
 
 _CALLS_THE_NAS = ("radius", "routeros", "huawei-portal")
+_WANTS: Mapping[Via, Mapping[str, str]] = {
+    "coova-mqtt": {
+        "broker": "Add `broker`, host:port of the MQTT broker.",
+        "node": "Add `node`, the node's or access point's number in RADIUSdesk.",
+        "node_mac": "Add `node_mac`, the node's own MAC address, as RADIUSdesk shows it.",
+    },
+    "poll": {"node": "Add `node`, the name under which the device comes by."},
+}
+"""What a way cannot do without, and the remedy."""
+_SECRET_REMEDY: Mapping[Via, str] = {
+    "radius": "Add `secret` or `secret_file`, also where it is the accounting secret.",
+    "huawei-portal": "Add `secret` or `secret_file`: the key that the NAS shares with its portal server.",
+    "poll": "Add `secret` or `secret_file`: the bearer token that the device shows.",
+}
 _VARIABLE_START = "CURFEW_"
 _KAFKA_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
-_BOOTSTRAP_SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", re.ASCII)
+_HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", re.ASCII)
 
 
 def check_configuration(text: str, file: str, environment: Mapping[str, str] | None = None) -> Checked[Configuration]:
@@ -68,6 +85,7 @@ def check_configuration(text: str, file: str, environment: Mapping[str, str] | N
     reader.problems.extend(_names(source, nases))
     reader.problems.extend(check_shared_networks(source, nases))
     reader.problems.extend(_profiles(source, dict(reader.every(ProfileChange)), dict(reader.every(Disconnect))))
+    reader.problems.extend(_pickup_nodes(source, nases, is_served=any(pickup.listen for _, pickup in reader.every(Pickup))))
     if "nas" not in source.tables:
         remedy = "Add a [[nas]] with `name`, `addresses` and `secret`."
         message = "no [[nas]]: every packet would come from an unknown source and get no answer"
@@ -141,8 +159,7 @@ def _from_text(kind: inspect.Type, text: str) -> object:
 def _kafka(source: Source, path: Path, kafka: Kafka) -> Iterator[Problem]:
     servers = [] if kafka.bootstrap_servers is None else [server.strip() for server in kafka.bootstrap_servers.split(",")]
     for server in servers:
-        found = _BOOTSTRAP_SERVER.fullmatch(server)
-        if found is None or not 1 <= int(found[2]) <= 65535:
+        if not _is_host_and_port(server):
             message = f'`kafka.bootstrap_servers`: "{server}" is no host:port'
             yield source.value_problem((*path, "bootstrap_servers"), message, 'Write "host:port", several with commas between them.')
     if not servers and kafka.replication_factor > 1:
@@ -176,11 +193,12 @@ def _ingest(source: Source, path: Path, ingest: Ingest) -> Iterator[Problem]:
         taken.append((text, parsed, port))
 
 
-def _http(source: Source, path: Path, http: Http) -> Iterator[Problem]:
+def _listen(source: Source, path: Path, section: Http | Pickup | Portal) -> Iterator[Problem]:
+    """One address to listen at; an empty text is none."""
     try:
-        endpoint(http.listen or "127.0.0.1:0")
+        endpoint(section.listen or "127.0.0.1:0")
     except ValueError:
-        yield _no_endpoint(source, (*path, "listen"), http.listen)
+        yield _no_endpoint(source, (*path, "listen"), section.listen)
 
 
 def _kicker(source: Source, path: Path, kicker: Kicker) -> Iterator[Problem]:
@@ -211,9 +229,18 @@ def _disconnect(source: Source, path: Path, disconnect: Disconnect) -> Iterator[
         yield source.key_problem(
             path, "`nas.disconnect` has no `address`", 'Add `address`, where the NAS takes disconnects, or write via = "none".'
         )
-    if via == "radius" and disconnect.secret is None and disconnect.secret_file is None:
+    if via in _SECRET_REMEDY and disconnect.secret is None and disconnect.secret_file is None:
         message = "`nas.disconnect` has no secret: every disconnect there ends as no-secret"
-        yield source.key_problem(path, message, "Add `secret` or `secret_file`, also where it is the accounting secret.", "warning")
+        yield source.key_problem(path, message, _SECRET_REMEDY[via], "warning")
+    for key, remedy in _WANTS.get(via, {}).items():
+        if getattr(disconnect, key) is None:
+            yield source.key_problem(path, f"`nas.disconnect` has no `{key}`", remedy)
+    if via == "huawei-portal" and disconnect.address is not None and ":" in disconnect.address:
+        message = f'`nas.disconnect.address`: "{disconnect.address}" is no IPv4 address, and the Portal protocol knows no other'
+        yield source.value_problem((*path, "address"), message, 'Write an IPv4 address, like "192.0.2.1".')
+    if disconnect.broker is not None and not _is_host_and_port(disconnect.broker):
+        message = f'`nas.disconnect.broker`: "{disconnect.broker}" is no host:port'
+        yield source.value_problem((*path, "broker"), message, 'Write "host:port", as "mqtt.example.net:1883", or 8883 with TLS.')
     if via not in ENFORCED_VIA:
         message = f'`nas.disconnect.via` "{via}" is kept but not carried out by this version: every disconnect there ends as unsupported'
         yield source.value_problem((*path, "via"), message, 'Write "radius" if the NAS takes RFC 5176.', "warning")
@@ -231,7 +258,9 @@ def _attribute_set(source: Source, path: Path, attempt: AttributeSet) -> Iterato
 _CHECKS: dict[type, Callable[[Source, Path, Any], Iterator[Problem]]] = {
     Kafka: _kafka,
     Ingest: _ingest,
-    Http: _http,
+    Http: _listen,
+    Pickup: _listen,
+    Portal: _listen,
     Kicker: _kicker,
     Nas: _nas,
     Disconnect: _disconnect,
@@ -276,6 +305,22 @@ def _names(source: Source, nases: Mapping[Path, Nas]) -> Iterator[Problem]:
             )
 
 
+def _pickup_nodes(source: Source, nases: Mapping[Path, Nas], *, is_served: bool) -> Iterator[Problem]:
+    """Devices that poll have a name each, and a place to come to."""
+    first: dict[str, Path] = {}
+    for path, nas in nases.items():
+        way = nas.disconnect
+        if way is None or way.via != "poll" or way.node is None:
+            continue
+        other = first.setdefault(way.node, path)
+        if other != path:
+            message = f'`nas.disconnect.node`: "{way.node}" is taken (line {source.line((*other, "disconnect", "node"))})'
+            yield source.value_problem((*path, "disconnect", "node"), message, "Give each device that polls a name of its own.")
+        if not is_served:
+            message = f'"{nas.name}" polls, but `pickup.listen` names no place to come to: every disconnect there ends as unsupported'
+            yield source.value_problem((*path, "disconnect", "via"), message, 'Add [pickup] with listen = "0.0.0.0:8182".', "warning")
+
+
 def _networks(path: Path, nas: Nas) -> Iterator[tuple[Path, Network]]:
     """The addresses of a NAS that are addresses, each with its place."""
     for index, text in enumerate(nas.addresses):
@@ -298,6 +343,11 @@ def _one_of(source: Source, path: Path, value: msgspec.Struct, key: str) -> Iter
     if getattr(value, key) is not None and getattr(value, f"{key}_file") is not None:
         message = f"`{label(path)}` has both `{key}` and `{key}_file`"
         yield source.key_problem((*path, f"{key}_file"), message, "Keep one of the two.")
+
+
+def _is_host_and_port(text: str) -> bool:
+    found = _HOST_AND_PORT.fullmatch(text)
+    return found is not None and 1 <= int(found[2]) <= 65535
 
 
 def _is_address(text: str) -> bool:

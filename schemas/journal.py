@@ -60,23 +60,23 @@ class PolicyVersion(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class OperatorCommand(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A person's order about one session, on record with who and why (behaviour 5.8).
+    """An order about one session that comes from outside the journal, on record with who and why (behaviours 5.6, 5.8).
 
     Attributes:
         id: made by who sends it; the same order delivered twice is carried out once.
-        op: what to do.
+        op: `kick`: a person wants it disconnected. `logout`: its user has logged out, the NAS's portal says; there is nobody to disconnect.
         identity: whose session; the record's key.
         nas: the session's NAS.
         acct_session_id: the session.
         time_ms: when it was given.
         expires_ms: not carried out when the journal reaches it later than that.
         reason: which door it came through.
-        who: the person.
+        who: the person; for a logout, the NAS that told of it.
         text: why.
     """
 
     id: str
-    op: Literal["kick"] = "kick"
+    op: Literal["kick", "logout"] = "kick"
     identity: str
     nas: str
     acct_session_id: Text
