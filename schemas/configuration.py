@@ -227,7 +227,8 @@ class Disconnect(msgspec.Struct, frozen=True):
     Attributes:
         via: The way: `radius` is RFC 5176; `none` says that there is none.
         address: Where to, IPv4 or IPv6; wanted by every way that calls the NAS itself.
-        port: UDP, with `radius`; None: the profile's. UDP, with `huawei-portal`; None: 2000.
+        port: UDP, with `radius`; None: the profile's. UDP, with `huawei-portal`; None: 2000. TCP, with `routeros`; None: 8728, or 8729
+            with `tls`.
         secret: Of RFC 5176; no default, also not the accounting secret: without one the result is `no-secret`. Or `secret_file`. Also the
             shared key of `huawei-portal`, and the bearer token of `poll`.
         secret_file: Path of a file whose one line it is, relative to the configuration.
@@ -242,6 +243,8 @@ class Disconnect(msgspec.Struct, frozen=True):
         mesh: The SSID of the mesh that the node is part of, for `coova-mqtt`; None: it is an access point by itself.
         tls_cafile: Path of the PEM file with the authorities to trust, relative to the configuration, with `tls`; None: the system's.
         poll_interval_s: How often the device comes by, for `poll`.
+        tls_name: The name that the peer's certificate bears, with `tls`, for `routeros`; None: its `address`.
+        tls_verify: Whether the peer has to prove by its certificate that it is who it should be, with `tls`, for `routeros`.
     """
 
     via: Via = "radius"
@@ -260,6 +263,8 @@ class Disconnect(msgspec.Struct, frozen=True):
     mesh: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
     tls_cafile: Path | None = None
     poll_interval_s: Annotated[int, Meta(ge=1, le=60)] = 60
+    tls_name: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
+    tls_verify: bool = True
 
 
 class Nas(msgspec.Struct, frozen=True):

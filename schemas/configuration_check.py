@@ -49,6 +49,7 @@ _WANTS: Mapping[Via, Mapping[str, str]] = {
         "node_mac": "Add `node_mac`, the node's own MAC address, as RADIUSdesk shows it.",
     },
     "poll": {"node": "Add `node`, the name under which the device comes by."},
+    "routeros": {"user": "Add `user`: a user of the router whose group has the policies api, read and write."},
 }
 """What a way cannot do without, and the remedy."""
 _SECRET_REMEDY: Mapping[Via, str] = {
@@ -235,6 +236,8 @@ def _disconnect(source: Source, path: Path, disconnect: Disconnect) -> Iterator[
     for key, remedy in _WANTS.get(via, {}).items():
         if getattr(disconnect, key) is None:
             yield source.key_problem(path, f"`nas.disconnect` has no `{key}`", remedy)
+    if via == "routeros":
+        yield from _routeros(source, path, disconnect)
     if via == "huawei-portal" and disconnect.address is not None and ":" in disconnect.address:
         message = f'`nas.disconnect.address`: "{disconnect.address}" is no IPv4 address, and the Portal protocol knows no other'
         yield source.value_problem((*path, "address"), message, 'Write an IPv4 address, like "192.0.2.1".')
@@ -244,6 +247,20 @@ def _disconnect(source: Source, path: Path, disconnect: Disconnect) -> Iterator[
     if via not in ENFORCED_VIA:
         message = f'`nas.disconnect.via` "{via}" is kept but not carried out by this version: every disconnect there ends as unsupported'
         yield source.value_problem((*path, "via"), message, 'Write "radius" if the NAS takes RFC 5176.', "warning")
+
+
+def _routeros(source: Source, path: Path, disconnect: Disconnect) -> Iterator[Problem]:
+    """What may be meant and is worth saying: RouterOS allows an empty password, and its API stands open beside the one with TLS."""
+    if disconnect.password is None and disconnect.password_file is None:
+        yield source.key_problem(
+            path, "`nas.disconnect` has no password: an empty one is sent", "Add `password_file` or `password`.", "warning"
+        )
+    if not disconnect.tls:
+        message = "`nas.disconnect` is without TLS: the password crosses the network in the clear"
+        yield source.key_problem(path, message, "Add tls = true, and give the router's api-ssl service a certificate.", "warning")
+    elif not disconnect.tls_verify:
+        message = "`nas.disconnect.tls_verify` is false: whoever stands between can take the password"
+        yield source.value_problem((*path, "tls_verify"), message, "Name the router's authority in `tls_cafile` instead.", "warning")
 
 
 def _attribute_set(source: Source, path: Path, attempt: AttributeSet) -> Iterator[Problem]:
