@@ -53,6 +53,7 @@ class SessionEvent(msgspec.Struct, omit_defaults=True, gc=False):
         because: the records it rests on.
         command_id: the disconnect command it is about.
         rule: the policy's rule by name; with scope, current, max, policy_version and text for a decision.
+        group: the group or guest type in which the rule counted.
         passed: the rules that a Start passed, with the counts (behaviour 4.9).
     """
 
@@ -85,3 +86,4 @@ class SessionEvent(msgspec.Struct, omit_defaults=True, gc=False):
     policy_version: int | None = None
     text: str | None = None
     passed: list[str] = []
+    group: str | None = None

@@ -6,12 +6,12 @@ that does not handle a kind rejects it by name, it never guesses.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from schemas.codec import Text
-from schemas.policy import Policy
+from schemas.policy import GROUPS_MAX, GroupName, Policy
 
 KINDS = ("accounting", "tick", "policy", "membership", "verdict", "sighting", "result", "operator")
 Kind = Literal["accounting", "tick", "policy", "membership", "verdict", "sighting", "result", "operator"]
@@ -83,6 +83,50 @@ class OperatorCommand(msgspec.Struct, kw_only=True, omit_defaults=True):
     time_ms: int
     expires_ms: int
     reason: Literal["operator", "self-service"] = "operator"
+    who: str = ""
+    text: str = ""
+
+
+class Membership(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Who belongs where, by an operator's word (`curfew groups`): it replaces what was said of this identity before.
+
+    Attributes:
+        identity: who; the record's key. It need not be known yet.
+        groups: all its groups, and guest types as `guest:NAME`; none takes it out of all.
+        id: made by who sends it, for the record.
+        who: the person.
+        time_ms: when it was said.
+    """
+
+    identity: str
+    groups: Annotated[tuple[GroupName, ...], msgspec.Meta(max_length=GROUPS_MAX)] = ()
+    id: str = ""
+    who: str = ""
+    time_ms: int = 0
+
+
+class QuotaOrder(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """An operator's word about a quota's window that is open: more of it, or from the beginning. Kind `operator`.
+
+    Attributes:
+        id: made by who sends it; the same order delivered twice is carried out once.
+        op: what to do.
+        identity: whose; the record's key.
+        rule: the quota's name.
+        group: in which group or guest type; empty for a user's.
+        amount: octets or seconds on top, for a top-up.
+        time_ms: when it was given.
+        who: the person.
+        text: why.
+    """
+
+    id: str
+    op: Literal["quota-topup", "quota-reset"]
+    identity: str
+    rule: str
+    group: str = ""
+    amount: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
+    time_ms: int
     who: str = ""
     text: str = ""
 

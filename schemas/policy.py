@@ -15,6 +15,11 @@ from msgspec import Meta, field
 _NAME = "a text of 1 to 128 characters without blanks, slashes and @"
 _ATTRIBUTE = "the attribute's name as its RFC writes it"
 Name = Annotated[str, Meta(pattern=r"^[^/@\s]+$", max_length=128, description=_NAME)]
+GUEST = "guest:"
+"""Before a guest type's name, where groups and guest types stand together."""
+GROUPS_MAX = 100
+"""So many groups an identity may be in."""
+GroupName = Annotated[str, Meta(pattern=r"^[^\s,;|]+$", max_length=128)]
 Pattern = Annotated[str, Meta(min_length=1, max_length=253)]
 Seconds = Annotated[int, Meta(ge=0, le=31_622_400)]  # up to a leap year
 PositiveSeconds = Annotated[int, Meta(ge=1, le=31_622_400)]
@@ -65,7 +70,9 @@ class Quota(msgspec.Struct, frozen=True):
         time_s: `time` in the file: seconds of session time.
         group: Which group or guest type; `*` is each of them.
         time_zone: IANA name.
-        action: Whether the sessions are disconnected or only reported.
+        action: Whether the sessions are disconnected, only reported, or changed by a CoA-Request.
+        coa: The attributes that the CoA-Request sends, by name.
+        warn_at: Shares in percent at which it is told beforehand.
     """
 
     name: Name
@@ -75,7 +82,9 @@ class Quota(msgspec.Struct, frozen=True):
     time_s: Annotated[PositiveSeconds, Meta(extra={"unit": "duration", "file_key": "time"})] | None = None
     group: Pattern = "*"
     time_zone: Annotated[str, Meta(min_length=1, max_length=64)] = "UTC"
-    action: Action = "disconnect"
+    action: Literal["disconnect", "report", "coa"] = "disconnect"
+    coa: Annotated[dict[str, Annotated[str, Meta(min_length=1, max_length=253)]], Meta(max_length=32)] = {}
+    warn_at: Annotated[tuple[Annotated[int, Meta(ge=1, le=99)], ...], Meta(max_length=8)] = ()
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -92,7 +101,7 @@ class Rate(msgspec.Struct, frozen=True):
 
     name: Name
     applies_to: AppliesTo
-    starts: Annotated[int, Meta(ge=1, le=1_000_000)]
+    starts: Annotated[int, Meta(ge=1, le=1_000)]  # the times of so many are kept for each identity
     within_s: PositiveSeconds
     group: Pattern = "*"
     action: Action = "report"

@@ -18,6 +18,24 @@ SessionState = Literal["open", "ended"]
 KickState = Literal["requested", "acknowledged", "refused", "unanswered", "unconfirmed", "confirmed"]
 
 
+class GroupAnswer(msgspec.Struct, array_like=True, frozen=True):
+    """A group agent's verdict that waits in a session's row for those of its other groups.
+
+    Attributes:
+        group, limit: what was asked. granted: whether the session stays. current, most: how many were in, of how many.
+        offset: the verdict's in the journal.
+        victims: sessions that have to go, as `NAS/Acct-Session-Id`, all of this identity.
+    """
+
+    group: str
+    limit: str
+    granted: bool
+    current: int
+    most: int
+    offset: int
+    victims: tuple[str, ...] = ()
+
+
 class SessionRow(msgspec.Struct, array_like=True, gc=False):
     """A session as the journal tells it; the directory's row.
 
@@ -34,8 +52,12 @@ class SessionRow(msgspec.Struct, array_like=True, gc=False):
             for one interim interval: it counts, and causes no breach.
         interims: how many Interims were heard.
         closed_ms: the partition's clock when it ended: the grace period counts from there.
-        kick_*: the disconnect command in flight or the last one. breached: a limit chose it once (it never enters a count again while a
-            disconnect is under way).
+        kick_*: the disconnect command in flight or the last one.
+        opened_clock_ms: the partition's clock when it began, for the counter time limit; as `order_ms`, less Acct-Session-Time.
+        groups: groups and guest types (`guest:NAME`) that its records told; groups_by: the attribute that told each of them.
+        breached: limits that it breached and that did nothing about it: it never enters their counts.
+        slots: groups in which the group agent was told that it counts. asked: those whose verdict on it is awaited.
+        verdicts: what was answered so far, until all is.
     """
 
     nas: str
@@ -91,6 +113,13 @@ class SessionRow(msgspec.Struct, array_like=True, gc=False):
     kick_rule: str | None = None
     kick_clock_ms: int = 0
     operator_id: str | None = None
+    opened_clock_ms: int = 0
+    groups: tuple[str, ...] = ()
+    groups_by: tuple[str, ...] = ()
+    breached: tuple[str, ...] = ()
+    slots: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
+    verdicts: tuple[GroupAnswer, ...] = ()
 
 
 DISCONNECT_FIELDS = (
@@ -123,18 +152,55 @@ class Hold(msgspec.Struct, array_like=True, frozen=True):
     until_ms: int
 
 
+class Window(msgspec.Struct, array_like=True, frozen=True):
+    """How much of a quota is used in the window that is open (behaviour 4.6).
+
+    Attributes:
+        rule: the quota's name. group: in which group or guest type; empty for a user's.
+        from_ms, until_ms: the window, milliseconds since the epoch.
+        used: octets or milliseconds. extra: what an operator gave on top, in the same unit.
+        warned: the highest share in percent that was told. reached: the quota's end was told.
+    """
+
+    rule: str
+    group: str
+    from_ms: int
+    until_ms: int
+    used: int = 0
+    extra: int = 0
+    warned: int = 0
+    reached: bool = False
+
+
+class Recent(msgspec.Struct, array_like=True, frozen=True):
+    """The last Starts that a rate counts (behaviour 4.7), as times on the partition's clock, oldest first.
+
+    Attributes:
+        rule: the rate's name. group: in which group or guest type; empty for a user's.
+    """
+
+    rule: str
+    group: str
+    starts_ms: tuple[int, ...]
+
+
 class IdentityRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What is kept of an identity beside its sessions; so small that it rests in memory as it is, and so is never changed in place.
 
     Attributes:
         seq: the last sequence number given out. seq_epoch: the journal offset at which this row was born.
         holds: devices that may not evict for a while; the last ones only.
+        groups: groups and guest types (`guest:NAME`) that an operator gave.
+        windows: usage of the quotas that touch it. recent: Starts of the rates that touch it.
     """
 
     identity: str
     seq: int = 0
     seq_epoch: int = 0
     holds: tuple[Hold, ...] = ()
+    groups: tuple[str, ...] = ()
+    windows: tuple[Window, ...] = ()
+    recent: tuple[Recent, ...] = ()
 
 
 class Boot(msgspec.Struct, array_like=True, frozen=True):

@@ -122,6 +122,8 @@ class Reader:
         value: Any = quantity(written, unit) if isinstance(written, str) and unit is not None else written
         if isinstance(inner, inspect.StructType) and isinstance(value, dict):
             return self.read(inner.cls, value, path)
+        if isinstance(inner, inspect.DictType) and isinstance(value, dict) and _within(inner.min_length, len(value), inner.max_length):
+            return {key: self._value(inner.value_type, element, (*path, key)) for key, element in value.items()}
         if isinstance(inner, inspect.VarTupleType) and isinstance(value, list) and _within(inner.min_length, len(value), inner.max_length):
             return tuple(self._value(inner.item_type, element, (*path, index)) for index, element in enumerate(value))
         if _accepts(inner, value):

@@ -64,7 +64,7 @@ class Change:
     def next_seq(self, identity: str, offset: int) -> IdentityRow:
         """The identity's row with the next sequence number given out."""
         row = self.identity(identity, offset)
-        self.identities[identity] = row = IdentityRow(identity, row.seq + 1, row.seq_epoch, row.holds)
+        self.identities[identity] = row = IdentityRow(identity, row.seq + 1, row.seq_epoch, row.holds, row.groups, row.windows, row.recent)
         return row
 
     def nas(self, name: str) -> NasRow | None:
