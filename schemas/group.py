@@ -1,0 +1,118 @@
+"""What session agents and the group agent say to each other, and the rows of `group.table`.
+
+A session agent writes `SlotMessage` into `group.slots` (kind `slot`, key and partition by the group's name); the group agent answers with
+`GroupVerdict` in `radius.accounting` (kind `verdict`, key and partition by the identity). A session has one slot in each of its groups, and
+each `[[limit]]` on that group counts slots in its own way; which limits there are the group agent knows from the policy in force in its own
+partition, so a message names none.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from schemas.event import RecordRef
+
+SLOT_KIND = "slot"
+VERDICT_KIND = "verdict"
+
+
+class SlotMessage(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+    """A session takes or frees its slot in a group (`group.slots`).
+
+    (`partition`, `offset`, `nth`) is where it came from. It grows from message to message of one source; what is not higher than the
+    highest seen of that source partition is a repeat after a crash and ignored.
+
+    Attributes:
+        op: `take`: may this session have a slot? Answered by a verdict. `hold`: it has one, whatever the limits say (it was there before
+            the rule, or its disconnect failed); not answered. `free`: it has ended, or is being disconnected. `gone`: as `free`, in answer
+            to a `check`: the session agent does not have it. `use`: it used so much more (for quotas of the group).
+        group: the group's name.
+        identity: whose session.
+        session: its key in `session.table` (`s:` NAS/session).
+        partition: the source: partition of `radius.accounting`.
+        offset: the record that led to it.
+        nth: grows within that record.
+        time_ms: the log's time there.
+        device: its MAC in the table's notation; None: it counts as itself.
+        order_ms: its place among others, as in its row.
+        age_ms: how long ago it began, on the source partition's clock: for counter time limits.
+        groups: all groups of the identity, and its guest types as `guest:NAME`: for a limit's `except`.
+        held: limits that evicted this device a moment ago: it evicts nobody in turn (behaviour 4.4).
+        frees: sessions of this identity that leave the group first, in the same stroke, so that nobody else gets their slots.
+        because: the records that it rests on, beside its own.
+        octets: for `use`: input and output octets more than last said.
+        time_s: for `use`: seconds of session time more than last said.
+    """
+
+    op: Literal["take", "hold", "free", "gone", "use"]
+    group: str
+    identity: str
+    session: str
+    partition: int
+    offset: int
+    nth: int
+    time_ms: int
+    device: str | None = None
+    order_ms: int = 0
+    age_ms: int = 0
+    groups: list[str] = []
+    held: list[str] = []
+    frees: list[str] = []
+    because: list[RecordRef] = []
+    octets: int = 0
+    time_s: int = 0
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """How a limit stood when it was asked: `current` slots without the newcomer, `max` allowed."""
+
+    limit: str
+    current: int
+    max: int
+
+
+class GroupVerdict(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What the group agent says to a session agent (kind `verdict` in `radius.accounting`).
+
+    Attributes:
+        id: the same however often it is delivered: `g`, then the partition, offset and n-th of the record in `group.slots`, and identity.
+        op: `answer` to a take. `evict`: the session has lost its slot to a newcomer (`victim_scope = "group"`) or to a stricter rule, and
+            has to go. `check`: does the partition still have these `sessions` open in this group? Those it has not it answers by `gone`.
+        group: the group's name.
+        identity: whose session; for a check, whose is the first of the sessions.
+        session: its key in `session.table`; for a check, the first one's.
+        granted: for an answer: it has its slot. A refused take holds nothing.
+        limit: the limit that refuses or evicts; with `current` slots (without the newcomer) of `max` allowed.
+        reported: limits that only report (`action = "report"`, `victim = "none"`) and were breached: they refuse nothing.
+        passed: limits that it passed.
+        offset: of the record that led to the take, in the partition that this verdict is in; with `nth`, it names the message answered.
+        nth: as in the message.
+        sessions: for a check.
+        policy_version: in force in the group's partition of `group.slots`.
+        time_ms: the log's time of the message.
+        expires_ms: later than that it is old news: the session agent decides anew (asks again; holds again what was to be evicted).
+        because: the record in `group.slots`, what the message rested on, and some of the sessions that were counted.
+        text: the sentence with the figures.
+    """
+
+    id: str
+    op: Literal["answer", "evict", "check"]
+    group: str
+    identity: str
+    session: str
+    granted: bool = False
+    limit: str | None = None
+    current: int | None = None
+    max: int | None = None
+    reported: list[Standing] = []
+    passed: list[Standing] = []
+    offset: int | None = None
+    nth: int | None = None
+    sessions: list[str] = []
+    policy_version: int = 0
+    time_ms: int
+    expires_ms: int
+    because: list[RecordRef] = []
+    text: str | None = None
