@@ -89,7 +89,7 @@ class GroupVerdict(msgspec.Struct, kw_only=True, omit_defaults=True):
         passed: limits that it passed.
         offset: of the record that led to the take, in the partition that this verdict is in; with `nth`, it names the message answered.
         nth: as in the message.
-        sessions: for a check.
+        sessions: for a check: (identity, key in `session.table`) of each.
         policy_version: in force in the group's partition of `group.slots`.
         time_ms: the log's time of the message.
         expires_ms: later than that it is old news: the session agent decides anew (asks again; holds again what was to be evicted).
@@ -110,7 +110,7 @@ class GroupVerdict(msgspec.Struct, kw_only=True, omit_defaults=True):
     passed: list[Standing] = []
     offset: int | None = None
     nth: int | None = None
-    sessions: list[str] = []
+    sessions: list[tuple[str, str]] = []
     policy_version: int = 0
     time_ms: int
     expires_ms: int
