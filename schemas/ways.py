@@ -17,6 +17,10 @@ Answer = Literal["accepted", "gone", "refused", "unanswered", "unsupported"]
 refused: it said no. unanswered: nothing usable came back in time. unsupported: this way cannot end such a session."""
 
 
+NoAnswer = Literal["silent", "closed", "unreachable"]
+"""How nothing comes back: without a word; with the word that nobody has that port open; or nothing can be sent at all."""
+
+
 class NoListError(CurfewError):
     """This way cannot say which sessions the device has; the text says why."""
 
@@ -41,6 +45,7 @@ class DeviceSession(msgspec.Struct, frozen=True, kw_only=True):
         kind: the device's own word: `hotspot`, `pppoe`, `ppp` ...
         device_id: its own handle for the session.
         uptime_s: how long it has lasted.
+        radius: whether the device had RADIUS decide about it; None: it does not say.
     """
 
     kind: str
@@ -50,6 +55,7 @@ class DeviceSession(msgspec.Struct, frozen=True, kw_only=True):
     framed_ip_address: str | None = None
     acct_session_id: str | None = None
     uptime_s: int | None = None
+    radius: bool | None = None
 
 
 class Finding(msgspec.Struct, frozen=True):
