@@ -18,6 +18,7 @@ from schemas.disconnect import COMMAND_KIND, NOTICE_KIND, DisconnectCommand, Dis
 from schemas.event import SessionEvent
 from schemas.journal import OperatorCommand, PolicyVersion, Rejected, Tick
 from schemas.session import IDENTITY_ROW, NAS_ROW, PARTITION_ROW, SESSION_ROW
+from schemas.sighting import Probe, Sighting, Sightings
 from schemas.topics import KIND_HEADER, TOPICS, Topic
 
 Json = dict[str, Any]
@@ -60,6 +61,7 @@ MESSAGES: dict[Topic, tuple[Message, ...]] = {
         Message(PolicyVersion, "policy"),
         Message(DisconnectResult, "result"),
         Message(OperatorCommand, "operator"),
+        Message(Sightings, "sighting"),
     ),
     topics.EVENTS: (Message(SessionEvent),),
     topics.TABLE: (
@@ -71,6 +73,8 @@ MESSAGES: dict[Topic, tuple[Message, ...]] = {
     ),
     topics.COMMANDS: (Message(DisconnectCommand, COMMAND_KIND), Message(SessionNotice, NOTICE_KIND)),
     topics.RESULTS: (Message(DisconnectResult),),
+    topics.SIGHTINGS: (Message(Sighting),),
+    topics.PROBES: (Message(Probe),),
     topics.POLICY: (Message(PolicyVersion),),
     topics.REJECTED: (Message(Rejected),),
 }

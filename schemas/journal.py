@@ -1,6 +1,6 @@
 """The other kinds of record in the journal beside accounting (header `kind`), and what is rejected from it.
 
-Every kind that the session agent may know is here. `membership`, `verdict` and `sighting` are names that the journal keeps free: an agent
+Every kind that the session agent may know is here (sightings: `schemas.sighting`). `membership` and `verdict` are names that the journal keeps free: an agent
 that does not handle a kind rejects it by name, it never guesses.
 """
 

@@ -14,7 +14,8 @@ from schemas.codec import Text, encode
 from schemas.disconnect import Reason
 from schemas.event import SaidBy
 
-SessionState = Literal["open", "ended"]
+SessionState = Literal["open", "suspect", "ended"]
+"""`suspect`: silent for so long that it is asked, or was missed once; open in all other respects (behaviours 3.1 to 3.3)."""
 KickState = Literal["requested", "acknowledged", "refused", "unanswered", "unconfirmed", "confirmed"]
 
 
@@ -58,6 +59,11 @@ class SessionRow(msgspec.Struct, array_like=True, gc=False):
         breached: limits that it breached and that did nothing about it: it never enters their counts.
         slots: groups in which the group agent was told that it counts. asked: those whose verdict on it is awaited.
         verdicts: what was answered so far, until all is.
+        alive_ms: the NAS's talking clock at the client's last sign of life; alive_at_ms: when that was, milliseconds since the epoch.
+        probes: how often it was missed since then, each time a probe where the rule has them.
+        session_timeout_s, idle_timeout_s, termination_action: as the NAS told them, where they are believed.
+        moved_ms: the NAS's talking clock when octets last moved.
+        timeouts: how often it was ordered to go because its time was over.
     """
 
     nas: str
@@ -120,6 +126,14 @@ class SessionRow(msgspec.Struct, array_like=True, gc=False):
     slots: tuple[str, ...] = ()
     asked: tuple[str, ...] = ()
     verdicts: tuple[GroupAnswer, ...] = ()
+    alive_ms: int = 0
+    alive_at_ms: int = 0
+    probes: int = 0
+    session_timeout_s: int | None = None
+    idle_timeout_s: int | None = None
+    termination_action: int | str | None = None
+    moved_ms: int = 0
+    timeouts: int = 0
 
 
 DISCONNECT_FIELDS = (
@@ -228,6 +242,9 @@ class NasRow(msgspec.Struct, array_like=True):
         talks: by ingest: up to where on that ingest's elapsed clock its talk is counted.
         boot: the last Accounting-On or -Off that was taken.
         seq, seq_epoch: the sequence of the NAS's own events, in its home partition.
+        window_ms: within which it is heard again, as the ingests say.
+        unheard_ms: the partition's clock since when no ingest hears it. silent: that was told. Both in its home partition only.
+        asked_ms: the partition's clock when it was last asked whether it talks; asked: how often without an answer.
     """
 
     nas: str
@@ -237,6 +254,11 @@ class NasRow(msgspec.Struct, array_like=True):
     boot: Boot | None = None
     seq: int = 0
     seq_epoch: int = 0
+    window_ms: int = 0
+    unheard_ms: int | None = None
+    silent: bool = False
+    asked_ms: int = 0
+    asked: int = 0
 
 
 class IngestClock(msgspec.Struct, array_like=True, frozen=True):

@@ -53,10 +53,11 @@ COMMANDS = Topic(
 )
 RESULTS = Topic("disconnect.results", "NAS name", 30 * DAY_MS, "What became of each disconnect command; one result of each is final.")
 SIGHTINGS = Topic("presence.sightings", "MAC or address", DAY_MS, "Somebody was seen (ARP watcher, DHCP server, switch).")
+PROBES = Topic("presence.probes", "NAS name", DAY_MS, "Questions to the prober: is a silent session's device still there?")
 POLICY = Topic("policy", "name@version", None, "Every version of the policy.")
 REJECTED = Topic("accounting.rejected", "source", 30 * DAY_MS, "What could not be understood: the reason, and the original bytes.")
 
-TOPICS = (ACCOUNTING, EVENTS, TABLE, SLOTS, GROUPS, COMMANDS, RESULTS, SIGHTINGS, POLICY, REJECTED)
+TOPICS = (ACCOUNTING, EVENTS, TABLE, SLOTS, GROUPS, COMMANDS, RESULTS, SIGHTINGS, PROBES, POLICY, REJECTED)
 """All topics. They have one partition count, fixed for good: the identity's partition is the same number in each of them."""
 
 KIND_HEADER = "kind"
@@ -67,6 +68,8 @@ SESSION_AGENT = "curfew.session"
 WORKER_GROUP = "curfew-worker"
 KICKER_GROUP = "curfew-kicker"
 DOOR_GROUP = "curfew-door"
+SIGHTINGS_DOOR_GROUP = "curfew-sightings"
+PROBER_GROUP = "curfew-prober"
 POLICY_TRANSACTIONAL_ID = "curfew-policy"
 
 

@@ -12,7 +12,8 @@ from schemas.event import RecordRef, SessionEvent
 from schemas.journal import KINDS, OperatorCommand, PolicyVersion, Rejected, Tick
 from schemas.policy import Limit, Policy, Quota
 from schemas.session import IDENTITY_ROW, NAS_ROW, PARTITION_ROW, SESSION_ROW, IdentityRow, IngestClock, NasRow, PartitionRow, SessionRow
-from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, POLICY, REJECTED, RESULTS, SLOTS, TABLE, TOPICS
+from schemas.sighting import Probe, Sighting, Sightings
+from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, POLICY, PROBES, REJECTED, RESULTS, SIGHTINGS, SLOTS, TABLE, TOPICS
 from tests.support.schemas import DOCS, documents, validate
 
 POLICY_VERSION = PolicyVersion(
@@ -66,12 +67,15 @@ EVENT = SessionEvent(
 )
 NOTICE = SessionNotice(command_id="0-7-1-alice", nas="campus", identity="alice", acct_session_id="a-1", said_by="nas-stop", time_ms=1)
 ORDER = OperatorCommand(id="k-0", identity="alice", nas="campus", acct_session_id="a-1", time_ms=1, expires_ms=2, who="root", text="why")
+SIGHTING = Sighting(time_ms=1, by="prober", mac="02:aa:00:00:00:01", address="192.0.2.7", probe_id="0-9-0-alice", nas="campus")
+PROBE = Probe(id="0-9-0-alice", kind="arp", nas="campus", addresses=["192.0.2.7"], rule="handshake", asked_ms=1)
 EXAMPLES = [
     (ACCOUNTING, "alice", "accounting", encode(RECORD)),
     (ACCOUNTING, None, "tick", encode(Tick(ingest="i-1", wall_ms=1, mono_ms=2, full=True, began=[("campus", 60_000)]))),
     (ACCOUNTING, None, "policy", encode(POLICY_VERSION)),
     (ACCOUNTING, "alice", "result", encode(RESULT)),
     (ACCOUNTING, "alice", "operator", encode(ORDER)),
+    (ACCOUNTING, "alice", "sighting", encode(Sightings(seen=[SIGHTING]))),
     (EVENTS, "alice", "", encode(EVENT)),
     (TABLE, "s:campus/a-1", "", SESSION_ROW.named(SESSION)),
     (TABLE, "i:alice", "", IDENTITY_ROW.named(IdentityRow("alice", seq=3, seq_epoch=7))),
@@ -82,6 +86,8 @@ EXAMPLES = [
     (COMMANDS, "campus", "command", encode(COMMAND)),
     (COMMANDS, "campus", "notice", encode(NOTICE)),
     (RESULTS, "campus", "", encode(RESULT)),
+    (SIGHTINGS, "192.0.2.7", "", encode(SIGHTING)),
+    (PROBES, "campus", "", encode(PROBE)),
     (POLICY, "default@3", "", encode(POLICY_VERSION)),
     (
         REJECTED,
@@ -114,7 +120,7 @@ def test_a_wrong_type_a_missing_field_and_an_unknown_one_are_found():
 def test_a_kind_that_a_topic_does_not_have_is_no_message_of_it():
     """7.1: the journal keeps names free that nobody writes yet."""
     unwritten = set(KINDS) - {message.kind for message in MESSAGES[ACCOUNTING]}
-    assert unwritten == {"membership", "verdict", "sighting"}
+    assert unwritten == {"membership", "verdict"}
     for kind in (*unwritten, "", "invented"):
         with pytest.raises(KeyError):
             message_of(ACCOUNTING, "alice", kind)
