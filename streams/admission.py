@@ -1,0 +1,185 @@
+"""May this user open one more session? Pure: (live view, question, time) -> answer and reservation (behaviour 4.8).
+
+Law of this file: the limits are asked by the very code that decides when a session starts (`streams.limits`), so that who is let in here is
+not disconnected there. It decides about no session: a reservation counts for other questions alone, is no part of the journal, and may be
+lost with the process that gave it.
+
+Theory of operation. A question becomes the row of a session that is about to begin; each reservation of the same user becomes the row of
+one that is as good as begun. The newcomer is refused where it would itself be the one to go; where the rule takes another (`oldest`,
+`all-others`), or nobody, it is let in. A question for a session that is open already is allowed and reserves nothing.
+
+A reservation lapses after a time, and is consumed by the identity's next Start on that NAS, with that MAC if one was given. Asked again for
+the same NAS and MAC it is the same reservation, for longer. A user has so many at most: the oldest makes room, since one too many let in is
+put right at its Start, and one too few is not.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from schemas.admission import Answer, Question
+from schemas.codec import display
+from schemas.session import SessionRow
+from streams import limits
+from streams.identity import NOBODY, IdentityRules
+from streams.live_view import LiveView, Moved
+from streams.mac import normal_mac
+from streams.merge import text_key
+
+RESERVATIONS_MAX = 1_000_000
+_LAST = 2**62
+"""After every session there is: in order of begin, of last sign of life, and of offset."""
+
+
+class Reservation(NamedTuple):
+    """A slot that is kept for somebody who was let in and has not started yet.
+
+    Attributes:
+        id: for people and logs. device: its MAC; None: any device.
+        until_ms: on the caller's clock.
+    """
+
+    id: str
+    nas: str
+    device: str | None
+    until_ms: float
+
+
+class Reservations:
+    """All of them, by identity; bounded per identity and in all."""
+
+    def __init__(self, hold_ms: float, per_user_max: int, in_all_max: int = RESERVATIONS_MAX) -> None:
+        self._hold_ms = hold_ms
+        self._per_user_max = per_user_max
+        self._in_all_max = in_all_max
+        self._of: dict[str, tuple[Reservation, ...]] = {}
+        self._ends: deque[tuple[float, str]] = deque()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def of(self, identity: str, now_ms: float) -> tuple[Reservation, ...]:
+        """Those of an identity that stand, oldest first."""
+        while self._ends and (self._ends[0][0] <= now_ms or len(self._ends) > self._in_all_max):
+            until_ms, name = self._ends.popleft()
+            self._keep(name, tuple(each for each in self._of.get(name, ()) if each.until_ms > until_ms))
+        return self._of.get(identity, ())
+
+    def reserve(self, identity: str, nas: str, device: str | None, now_ms: float, new_id: str) -> Reservation:
+        """Reserve, or prolong what is reserved for the same NAS and device."""
+        known = self.of(identity, now_ms)
+        same = next((each for each in known if device is not None and (each.nas, each.device) == (nas, device)), None)
+        reservation = Reservation(new_id if same is None else same.id, nas, device, now_ms + self._hold_ms)
+        self._ends.append((reservation.until_ms, identity))
+        self._keep(identity, (*(each for each in known if each is not same), reservation)[-self._per_user_max :])
+        return reservation
+
+    def consume(self, identity: str, nas: str, device: str | None) -> Reservation | None:
+        """A session of the identity has started there: take the reservation that was for it, its own device's before one for any."""
+        fitting = [each for each in self._of.get(identity, ()) if each.nas == nas and each.device in (device, None)]
+        taken = min(fitting, key=lambda each: each.device is None, default=None)
+        if taken is not None:
+            self._keep(identity, tuple(each for each in self._of[identity] if each is not taken))
+        return taken
+
+    def _keep(self, identity: str, left: tuple[Reservation, ...]) -> None:
+        self._count += len(left) - len(self._of.get(identity, ()))
+        if left:
+            self._of[identity] = left
+        else:
+            self._of.pop(identity, None)
+
+
+class Desk:
+    """Where it is asked.
+
+    Attributes:
+        view: what is open. reservations: what is as good as open.
+    """
+
+    def __init__(self, view: LiveView, rules: IdentityRules, reservations: Reservations, redirect: str | None = None) -> None:
+        self.view = view
+        self.reservations = reservations
+        self._rules = rules
+        self._redirect = redirect
+
+    def ask(self, question: Question, now_ms: float, new_id: str) -> Answer:
+        """Answer a question; one that is allowed is reserved for.
+
+        Args:
+            question: who wants in, where.
+            now_ms: any clock that only goes forward, the same for all calls.
+            new_id: of the reservation, if one is made.
+        """
+        identity = self.identity_of(question)
+        if identity == NOBODY:
+            return Answer(allowed=True, reason="this name is nobody's, so that nothing is counted for it")
+        home = self.view.home_of(identity)
+        version = home.policy.version
+        rows = self.view.of_identity(identity)
+        if (same := _already_open(question, rows)) is not None:
+            reason = f"this session is open already, as {same.nas}/{display(same.acct_session_id)}"
+            return Answer(allowed=True, reason=reason, policy_version=version)
+        device = _device(question)
+        reserved = [
+            each for each in self.reservations.of(identity, now_ms) if device is None or (each.nas, each.device) != (question.nas, device)
+        ]
+        newcomer = SessionRow(question.nas, "", identity, "open", device=device, order_ms=_LAST, last_seen_ms=_LAST, opened_offset=_LAST)
+        others = [row for row in rows if limits.counts(row)] + [_as_row(each, identity, nth) for nth, each in enumerate(reserved)]
+        verdict = limits.decide(home.policy.policy.limits, newcomer, others, home.identity(identity).holds, home.row.clock_ms)
+        breach = verdict.breach
+        if breach is not None and newcomer in breach.victims:
+            reason = breach.text + (f"; {len(reserved)} of them reserved a moment ago" if reserved else "")
+            return Answer(allowed=False, reason=reason, rule=breach.limit.name, redirect=self._redirect, policy_version=version)
+        reservation = self.reservations.reserve(identity, question.nas, device, now_ms, new_id)
+        if breach is None:
+            reason, rule = "; ".join(verdict.passed) or "no limit applies", None
+        else:
+            who = "another session goes when this one starts" if breach.victims else "the rule lets it be"
+            reason, rule = f"{breach.text}; {who}", breach.limit.name
+        return Answer(allowed=True, reason=reason, rule=rule, reservation=reservation.id, policy_version=version)
+
+    def identity_of(self, question: Question) -> str:
+        """Whom the question is about, by the ingest's rules."""
+        fields = {"user_name": question.user, "calling_station_id": question.calling_station_id or ""}
+        return self._rules.identity_of(fields, question.nas)
+
+    def moved(self, moved: Moved) -> Reservation | None:
+        """A session is not as it was: one that has begun consumes the reservation that was for it."""
+        row = moved.after
+        if moved.before is not None or row is None:
+            return None
+        return self.reservations.consume(row.identity, row.nas, row.device)
+
+
+def _device(question: Question) -> str | None:
+    return normal_mac(question.calling_station_id or "")
+
+
+def _already_open(question: Question, rows: list[SessionRow]) -> SessionRow | None:
+    """The session that the question is about, where it runs and nobody ends it: a re-authentication."""
+    device = _device(question)
+    for row in rows:
+        if row.kick_state in limits.IN_FLIGHT:
+            continue
+        if (
+            (device is not None and row.device == device)
+            or (question.acct_session_id and row.nas == question.nas and text_key(row.acct_session_id) == question.acct_session_id)
+            or (question.audit_session_id and row.audit_session_id == question.audit_session_id)
+        ):
+            return row
+    return None
+
+
+def _as_row(reservation: Reservation, identity: str, nth: int) -> SessionRow:
+    """A reservation as a session that has just begun; offsets below 0 are no session's."""
+    newest = _LAST - 1
+    return SessionRow(
+        *(reservation.nas, reservation.id, identity, "open"),
+        device=reservation.device,
+        order_ms=newest,
+        last_seen_ms=newest,
+        opened_offset=-1 - nth,
+    )

@@ -1,0 +1,266 @@
+"""The before-login check: who is let in, what is reserved, and for how long (behaviour 4.8; section 6 for users)."""
+
+import msgspec
+import pytest
+
+from schemas.admission import Answer, Question
+from schemas.configuration import Identity
+from schemas.journal import PolicyVersion
+from schemas.policy import Limit, Policy
+from schemas.session import IDENTITY_ROW, PARTITION_ROW, SESSION_ROW, Hold, IdentityRow, PartitionRow, SessionRow
+from schemas.topics import identity_key, partition_key, policy_row_key
+from streams.admission import Desk, Reservations
+from streams.identity import IdentityRules
+from streams.live_view import LiveView
+from tests.support.journal import user_limit
+
+HOLD_MS = 60_000
+PHONE, LAPTOP, TABLET = "02-00-00-00-00-01", "02-00-00-00-00-02", "02-00-00-00-00-03"
+
+
+class Rig:
+    """A desk, its clock, and sessions that start and stop in its view."""
+
+    def __init__(self, *limits: Limit, per_user_max: int = 8, redirect: str | None = None) -> None:
+        self.view = LiveView(2)
+        self.now_ms = 0.0
+        self.reservations = Reservations(HOLD_MS, per_user_max)
+        self.desk = Desk(self.view, IdentityRules(Identity(strip_realms=("example.net",))), self.reservations, redirect)
+        self._asked = 0
+        version = PolicyVersion(version=3, time_ms=0, policy=Policy(limits=limits))
+        for number, partition in enumerate(self.view.partitions):
+            partition.take_row(policy_row_key(number).encode(), msgspec.json.encode(version))
+            partition.restored()
+
+    def ask(self, user: str = "bob", nas: str = "ap1", mac: str | None = None, **more: object) -> Answer:
+        self._asked += 1
+        question = Question(user=user, nas=nas, calling_station_id=mac, **more)
+        return self.desk.ask(question, self.now_ms, f"r{self._asked}")
+
+    def start(self, session: str, mac: str | None = None, user: str = "bob", nas: str = "ap1", **fields: object) -> None:
+        device = None if mac is None else mac.lower().replace("-", ":")
+        self._asked += 1
+        row = SessionRow(nas, session, user, "open", user, mac, device, order_ms=self._asked, opened_offset=self._asked, **fields)
+        self._write(user, f"s:{nas}/{session}", SESSION_ROW.named(row))
+
+    def stop(self, session: str, user: str = "bob", nas: str = "ap1") -> None:
+        self._write(user, f"s:{nas}/{session}", None)
+
+    def hold(self, mac: str, rule: str, until_ms: int, user: str = "bob") -> None:
+        row = IdentityRow(user, holds=(Hold(mac.lower().replace("-", ":"), rule, until_ms),))
+        self._write(user, identity_key(user), IDENTITY_ROW.named(row))
+
+    def _write(self, user: str, key: str, value: bytes | None) -> None:
+        home = self.view.home_of(user)
+        number = self.view.partitions.index(home)
+        home.take_row(key.encode(), value)
+        for moved in home.take_row(partition_key(number).encode(), PARTITION_ROW.named(PartitionRow(number))):
+            self.desk.moved(moved)
+
+
+def test_n_are_let_in_and_the_next_is_refused_before_it_is_online() -> None:
+    """4.2, 4.8, section 6: BOB and bob are one, with his realm too."""
+    rig = Rig(user_limit(2, "two-devices"))
+    rig.start("s1", PHONE)
+    passed = rig.ask("BOB@example.net", mac=LAPTOP)
+    assert passed == Answer(allowed=True, reason="two-devices: 1 open of 2 allowed", reservation=passed.reservation, policy_version=3)
+    assert passed.reservation
+    rig.start("s2", LAPTOP)
+    refused = rig.ask("Bob", mac=TABLET, nas="ap2")
+    assert refused == Answer(allowed=False, reason="user limit two-devices: 2 open of 2 allowed", rule="two-devices", policy_version=3)
+    rig.stop("s1")
+    assert rig.ask("bob", mac=TABLET).allowed
+    assert rig.ask("eve", mac=TABLET).allowed
+
+
+def test_a_reservation_closes_the_gap_between_the_answer_and_the_start() -> None:
+    """4.8: two at once are not both let in to the last slot."""
+    rig = Rig(user_limit(1, "one"))
+    assert rig.ask(mac=PHONE).allowed
+    refused = rig.ask(mac=LAPTOP)
+    assert (refused.allowed, refused.reason) == (False, "user limit one: 1 open of 1 allowed; 1 of them reserved a moment ago")
+    assert refused.reservation is None
+    assert rig.ask("eve", mac=LAPTOP).allowed
+
+
+def test_a_reservation_lapses_by_itself() -> None:
+    """4.8."""
+    rig = Rig(user_limit(1))
+    rig.ask(mac=PHONE)
+    rig.now_ms = HOLD_MS - 1
+    assert not rig.ask(mac=LAPTOP).allowed
+    rig.now_ms = HOLD_MS
+    assert rig.ask(mac=LAPTOP).allowed
+    assert len(rig.reservations) == 1
+
+
+def test_the_same_device_on_the_same_nas_asks_again_for_the_same_reservation() -> None:
+    """4.8: an Access-Request that is sent again reserves nothing more, and the time counts from the last one."""
+    rig = Rig(user_limit(1))
+    first = rig.ask(mac=PHONE)
+    rig.now_ms = HOLD_MS - 1
+    assert rig.ask(mac="0200.0000.0001").reservation == first.reservation
+    rig.now_ms = HOLD_MS + 1
+    assert not rig.ask(mac=LAPTOP).allowed
+    rig.now_ms = 2 * HOLD_MS
+    assert rig.ask(mac=LAPTOP).allowed
+
+
+def test_the_start_on_that_nas_with_that_mac_consumes_the_reservation() -> None:
+    """4.8: and it counts once, before and after."""
+    rig = Rig(user_limit(2))
+    rig.ask(mac=PHONE)
+    rig.start("s1", PHONE)
+    assert len(rig.reservations) == 0
+    assert rig.ask(mac=LAPTOP).allowed
+    rig.start("s2", LAPTOP, nas="ap2")
+    assert len(rig.reservations) == 1
+    assert not rig.ask(mac=TABLET).allowed
+    rig.start("s3", TABLET)
+    assert len(rig.reservations) == 1
+
+
+def test_without_a_mac_any_start_on_that_nas_consumes_it_and_a_reservation_of_its_own_goes_first() -> None:
+    """4.8: with that MAC, if one was given."""
+    rig = Rig(user_limit(5))
+    anybody = rig.ask()
+    rig.ask(mac=PHONE)
+    rig.start("s1", PHONE)
+    assert [each.id for each in rig.reservations.of("bob", 0)] == [anybody.reservation]
+    rig.start("s2", LAPTOP, nas="ap2")
+    assert len(rig.reservations) == 1
+    rig.start("s3", LAPTOP)
+    assert len(rig.reservations) == 0
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        {"mac": PHONE},
+        {"mac": "02:00:00:00:00:01", "nas": "ap2"},
+        {"acct_session_id": "s1"},
+        {"audit_session_id": "a1", "nas": "ap2"},
+    ],
+)
+def test_a_question_for_a_session_that_is_open_is_allowed_and_reserves_nothing(question: dict[str, object]) -> None:
+    """4.8: a re-authentication."""
+    rig = Rig(user_limit(1))
+    rig.start("s1", PHONE, audit_session_id="a1")
+    assert rig.ask(**question) == Answer(allowed=True, reason="this session is open already, as ap1/s1", policy_version=3)
+    assert len(rig.reservations) == 0
+
+
+@pytest.mark.parametrize(
+    "question",
+    [{"mac": LAPTOP}, {}, {"acct_session_id": "s1", "nas": "ap2"}, {"audit_session_id": "a2"}, {"acct_session_id": "", "mac": ""}],
+)
+def test_what_is_not_the_session_that_is_open_is_one_more(question: dict[str, object]) -> None:
+    """4.8."""
+    rig = Rig(user_limit(1))
+    rig.start("s1", PHONE, audit_session_id="a1")
+    assert not rig.ask(**question).allowed
+
+
+def test_a_session_that_is_being_disconnected_holds_no_slot_and_is_no_reauthentication() -> None:
+    """4.3: its device asks for a new one."""
+    rig = Rig(user_limit(1))
+    rig.start("s1", PHONE, kick_state="requested")
+    assert rig.ask(mac=PHONE).reservation is not None
+    assert not rig.ask(mac=LAPTOP).allowed
+
+
+def test_old_news_holds_no_slot() -> None:
+    """DESIGN "Old news"."""
+    rig = Rig(user_limit(1))
+    rig.start("s1", PHONE, counts=False)
+    assert rig.ask(mac=LAPTOP).allowed
+
+
+@pytest.mark.parametrize(
+    ("victim", "allowed"), [("newest", False), ("oldest", True), ("least-recently-active", True), ("all-others", True)]
+)
+def test_refused_is_who_would_go_when_it_starts(victim: str, *, allowed: bool) -> None:
+    """4.4: where the old phone drops when the new one comes, the new one is let in."""
+    rig = Rig(user_limit(1, "one", victim=victim))
+    rig.start("s1", PHONE)
+    answer = rig.ask(mac=LAPTOP)
+    assert (answer.allowed, answer.rule) == (allowed, "one")
+    if allowed:
+        assert answer.reason == "user limit one: 1 open of 1 allowed; another session goes when this one starts"
+
+
+@pytest.mark.parametrize("rule", [{"victim": "none"}, {"action": "report"}])
+def test_a_rule_that_takes_nobody_refuses_nobody(rule: dict[str, str]) -> None:
+    """4.4, 4.10."""
+    rig = Rig(user_limit(1, "one", **rule))
+    rig.start("s1", PHONE)
+    answer = rig.ask(mac=LAPTOP)
+    assert (answer.allowed, answer.rule) == (True, "one")
+    assert answer.reason == "user limit one: 1 open of 1 allowed; the rule lets it be"
+
+
+def test_a_device_that_was_evicted_a_moment_ago_is_refused() -> None:
+    """4.4: no ping-pong between two phones, before the login either."""
+    rig = Rig(user_limit(1, "one", victim="oldest"))
+    rig.hold(PHONE, "one", until_ms=5_000)
+    rig.start("s1", LAPTOP)
+    refused = rig.ask(mac=PHONE)
+    assert (refused.allowed, refused.reason) == (
+        False,
+        "user limit one: 1 open of 1 allowed; this device was evicted by it a moment ago",
+    )
+    assert rig.ask(mac=TABLET).allowed
+
+
+def test_sessions_of_one_device_are_one_where_devices_are_counted() -> None:
+    """4.5: also where the device only has a reservation."""
+    rig = Rig(user_limit(1))
+    rig.ask(mac=PHONE)
+    assert rig.ask(mac=PHONE, nas="ap2").allowed
+    assert not rig.ask(mac=LAPTOP).allowed
+    rig = Rig(user_limit(1, count="sessions"))
+    rig.ask(mac=PHONE)
+    assert not rig.ask(mac=PHONE, nas="ap2").allowed
+
+
+def test_a_storm_for_one_user_is_bounded() -> None:
+    """4.8: the oldest reservations make room; nobody else feels it."""
+    rig = Rig(per_user_max=4)
+    rig.ask("eve", mac=PHONE)
+    for _ in range(1_000):
+        assert rig.ask().allowed
+    assert len(rig.reservations) == 5
+    assert [each.id for each in rig.reservations.of("bob", 0)] == ["r998", "r999", "r1000", "r1001"]
+    rig.now_ms = HOLD_MS
+    assert rig.reservations.of("bob", HOLD_MS) == ()
+    assert len(rig.reservations) == 0
+
+
+def test_all_reservations_together_are_bounded() -> None:
+    """4.8: the oldest of all make room."""
+    reservations = Reservations(HOLD_MS, 8, in_all_max=3)
+    for number in range(10):
+        reservations.reserve(f"u{number}", "ap1", None, number, f"r{number}")
+    assert reservations.of("u0", 10) == ()
+    assert len(reservations) == 3
+
+
+def test_nothing_is_counted_for_a_name_that_is_nobodys() -> None:
+    """An outer name before the tunnel is up: the real name asks again."""
+    rig = Rig(user_limit(0))
+    answer = rig.ask("anonymous@example.net")
+    assert (answer.allowed, answer.reservation) == (True, None)
+    assert not rig.ask("anonymous", mac=PHONE).allowed
+
+
+def test_who_is_refused_may_be_shown_where_to_free_a_slot() -> None:
+    """5.9: a redirect to the page; who is let in needs none."""
+    rig = Rig(user_limit(1), redirect="https://logout.example.net/")
+    assert rig.ask(mac=PHONE).redirect is None
+    assert rig.ask(mac=LAPTOP).redirect == "https://logout.example.net/"
+
+
+def test_no_rule_no_limit() -> None:
+    """4.1."""
+    answer = Rig().ask(mac=PHONE)
+    assert (answer.allowed, answer.reason, answer.rule) == (True, "no limit applies", None)
