@@ -1,76 +1,52 @@
 """The session agent's step: one partition's journal in, events, commands and rows out. It owns a session's fate alone.
 
-The law: it reads nothing but the journal. The same records in the same order give the same outputs with the same ids and the same rows,
-on any worker, after any crash. Applying is atomic per record: what it cannot take goes to `accounting.rejected` with its bytes, and the
-table is as if the record had never been there.
-
-What happens to a session is said elsewhere: `session_records` (accounting), `deaths` (time), `limiting` (limits), `outcomes` (results and
-orders), each on a `Step`. Here is the partition: its rows, its clock, its policy in force, and what is rejected.
+The law of every core holds (`partition_core`). What happens to a session is said elsewhere: `session_records`, `deaths` (time),
+`limiting` (limits), `outcomes` (results and orders), each on a `Step`. Here is the partition: its rows, its clock, its policy.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 
-import msgspec
-from msgspec.structs import replace
-
 from schemas.codec import decoder, encode
-from schemas.journal import KINDS, PolicyVersion, Rejected, Tick
-from schemas.policy import Liveness, Policy
+from schemas.journal import PolicyVersion, Tick
+from schemas.policy import Liveness
 from schemas.session import (
     IDENTITY_ROW,
     NAS_ROW,
     PARTITION_ROW,
     SESSION_ROW,
     NasRow,
-    PartitionRow,
     SessionRow,
 )
-from schemas.topics import REJECTED, nas_key, partition_key, policy_row_key
+from schemas.topics import nas_key, partition_key, policy_row_key
 from streams import clock, deaths, ends, liveness, outcomes, session_records
-from streams.step import Output, RecordRefused, Step
+from streams.partition_core import Handler, PartitionCore, newer_version
+from streams.step import Output, Step
 from streams.table import Change, Table
 
 DEATHS_PER_TICK_MAX = 5_000
 PURGED_PER_TICK_MAX = 5_000
-POLICIES_MAX = 16
-RECORD_BYTES_MAX = 64 * 1024
-"""A RADIUS packet has 4096 octets; what follows from a record holds its texts several times, and must stay below the broker's bound."""
-POLICY_BYTES_MAX = 512 * 1024
-REJECTED_KEY_CHARACTERS_MAX = 4096
-
-NO_POLICY = PolicyVersion(version=0, time_ms=0, policy=Policy())
 
 
-class SessionCore:
+class SessionCore(PartitionCore):
     """One partition's state and the step over its journal.
 
     Attributes:
-        open_sessions: how many are open. touched: rows changed since the last checkpoint.
-        next_offset: the first journal record not applied yet.
-        event_types, rejected_reasons: counted since somebody last cleared them, for the metrics.
+        table: its rows. open_sessions: how many are open. touched: rows changed since the last checkpoint.
     """
 
     def __init__(self, partition: int, partitions: int, journal_topic: str) -> None:
-        self.partition = partition
-        self.partitions = partitions
-        self.journal_topic = journal_topic
-        self.row = PartitionRow(partition)
-        self.policy = NO_POLICY
-        self.table = Table(self._deadline)
-        self.event_types: dict[str, int] = {}
-        self.rejected_reasons: dict[str, int] = {}
-        self._rules: dict[str, Liveness | None] = {}
-        self._heard: dict[str, int] = {}
-        self._applied = False
-        self._handlers: dict[str, Callable[[Step, bytes], None]] = {
+        handlers: dict[str, Handler] = {
             "accounting": session_records.accounting,
             "policy": _policy,
             "result": outcomes.result,
             "operator": outcomes.operator,
         }
+        super().__init__(partition, partitions, journal_topic, handlers)
+        self.table = Table(self._deadline)
+        self._rules: dict[str, Liveness | None] = {}
+        self._heard: dict[str, int] = {}
 
     # -- restore ------------------------------------------------------------------------------------------------------------------
 
@@ -95,20 +71,13 @@ class SessionCore:
         elif kind == "n:" and value is not None:
             nas = NAS_ROW.read(value)
             self.table.nases[nas.nas] = nas
-        elif name == partition_key(self.partition) and value is not None:
-            self.row = PARTITION_ROW.read(value)
-        elif name == policy_row_key(self.partition) and value is not None:
-            self.policy = _POLICY(value)
+        else:
+            self._restore_own(name, value)
 
     def restored(self) -> None:
         """All rows are back: build the indexes."""
         self._rules.clear()
         self.table.index_all()
-
-    @property
-    def next_offset(self) -> int:
-        """The first journal record that is not in the table."""
-        return self.row.next_offset
 
     @property
     def touched(self) -> int:
@@ -143,69 +112,10 @@ class SessionCore:
 
     # -- the step -----------------------------------------------------------------------------------------------------------------
 
-    def apply(self, offset: int, kind: str, key: bytes | None, value: bytes | None, out: list[Output]) -> None:
-        """Apply one journal record; what follows from it is appended to `out`. Atomic, and never raises for what the record holds."""
-        try:
-            if kind == "tick":
-                self._tick(offset, value or b"", out)
-            else:
-                step = Step(self, offset)
-                handler = self._handlers.get(kind)
-                if handler is None or value is None or len(value) > RECORD_BYTES_MAX:
-                    handler, value = self._checked(kind, value)
-                handler(step, value)
-                step.commit(out)
-        except RecordRefused as refused:
-            self._reject(offset, kind, key, value, out, reason=refused.reason, detail=str(refused))
-        except msgspec.ValidationError as wrong:
-            self._reject(offset, kind, key, value, out, reason="lacks-fields", detail=str(wrong))
-        except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
-            self._reject(offset, kind, key, value, out, reason="not-json", detail=str(wrong))
-        except Exception as poison:  # noqa: BLE001 - one record must not stop a partition; its bytes and the reason are kept
-            self._reject(offset, kind, key, value, out, reason="poison", detail=f"{type(poison).__name__}: {poison}")
-        self.row.next_offset = offset + 1
-        self._applied = True
-
-    def _checked(self, kind: str, value: bytes | None) -> tuple[Callable[[Step, bytes], None], bytes]:
-        """The handler of a record that is out of the ordinary, and its value.
-
-        Raises:
-            RecordRefused: it cannot be taken.
-        """
-        handler = self._handlers.get(kind)
-        if handler is None:
-            raise RecordRefused("unknown-kind", f"its kind is none of {', '.join(KINDS)}, or one that this version does not handle")
-        most = POLICY_BYTES_MAX if kind == "policy" else RECORD_BYTES_MAX
-        if value is None or len(value) > most:
-            raise RecordRefused("no-value" if value is None else "too-large", f"such a record has 1 to {most} octets")
-        return handler, value
-
-    def _reject(
-        self,
-        offset: int,
-        kind: str,
-        key: bytes | None,
-        value: bytes | None,
-        out: list[Output],
-        *,
-        reason: str,
-        detail: str,
-    ) -> None:
-        """Put it where people look, with its octets: the first `POLICY_BYTES_MAX` of them, since base64 must fit into a record too."""
-        self.rejected_reasons[reason] = self.rejected_reasons.get(reason, 0) + 1
-        key = (key or b"")[:REJECTED_KEY_CHARACTERS_MAX]
-        rejected = Rejected(
-            reason=reason,
-            detail=detail[:REJECTED_KEY_CHARACTERS_MAX],
-            time_ms=self.row.wall_ms,
-            topic=self.journal_topic,
-            partition=self.partition,
-            offset=offset,
-            kind=kind[:REJECTED_KEY_CHARACTERS_MAX],
-            key=key.decode("utf-8", "backslashreplace"),
-            bytes=base64.b64encode((value or b"")[:POLICY_BYTES_MAX]).decode(),
-        )
-        out.append(Output(REJECTED.name, self.partition, key, encode(rejected)))
+    def _step(self, offset: int, handler: Handler, value: bytes, out: list[Output]) -> None:
+        step = Step(self, offset)
+        handler(step, value)
+        step.commit(out)
 
     def _tick(self, offset: int, value: bytes, out: list[Output]) -> None:
         """Time goes on; each death is a change of its own, so that one bad row does not stop the clock."""
@@ -283,8 +193,7 @@ class SessionCore:
     def policy_changed(self, version: PolicyVersion, offset: int) -> None:
         """A newer version holds from this offset on."""
         rearm = version.policy.liveness != self.policy.policy.liveness
-        self.policy = version
-        self.row = replace(self.row, policies=[*self.row.policies, (version.version, offset)][-POLICIES_MAX:])
+        self._in_force(version, offset)
         self.table.touched[policy_row_key(self.partition)] = None
         self._rules.clear()
         if rearm:
@@ -292,11 +201,8 @@ class SessionCore:
 
 
 _TICK = decoder(Tick).decode
-_POLICY = decoder(PolicyVersion).decode
 
 
 def _policy(step: Step, value: bytes) -> None:
     """A version of the policy: taken when it is newer than the one in force."""
-    version = _POLICY(value)
-    if version.version > step.core.policy.version:
-        step.new_policy = version
+    step.new_policy = newer_version(value, step.core.policy)

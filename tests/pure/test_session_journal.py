@@ -12,7 +12,8 @@ from schemas.journal import Rejected
 from schemas.policy import Liveness
 from schemas.topics import ACCOUNTING, REJECTED
 from streams import deaths, limits, merge
-from streams.session_core import POLICY_BYTES_MAX, RECORD_BYTES_MAX, SessionCore
+from streams.partition_core import POLICY_BYTES_MAX, RECORD_BYTES_MAX
+from streams.session_core import SessionCore
 from streams.step import Output
 from streams.table import Table
 from tests.support.journal import (

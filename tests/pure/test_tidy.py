@@ -41,6 +41,7 @@ TESTED_ELSEWHERE = {
     "streams/sameness.py": "test_session_records.py",
     "streams/merge.py": "test_session_records.py",
     "streams/session_core.py": "test_session_journal.py",
+    "streams/partition_core.py": "test_session_journal.py",
     "streams/step.py": "test_session_journal.py",
     "streams/ends.py": "test_session_records.py",
     "streams/deaths.py": "test_session_liveness.py",
