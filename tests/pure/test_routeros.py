@@ -110,7 +110,8 @@ def test_a_refusal_is_told_by_its_words(message, expected):
 
 
 def test_the_challenge_of_an_old_router_is_answered():
-    """5.6: RouterOS before 6.43; the digest was made with md5sum."""
+    """5.6: RouterOS before 6.43; the example of MikroTik's manual (admin without a password), and one made with md5sum."""
+    assert challenge_response("", "856780b7411eefd3abadee2058c149a3") == "005062f7a5ef124d34675bf3e81f56c556"
     assert challenge_response("secret", "856780b7411eefd3abadee2058c149a3") == "009622e621f0892961a28bcf7a0cea13e4"
     with pytest.raises(ValueError, match="hexadecimal"):
         challenge_response("secret", "what?")
