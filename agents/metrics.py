@@ -32,6 +32,20 @@ CHECKPOINT_MS = Gauge(
 )
 RESTORE_S = Histogram("curfew_restore_seconds", "How long a partition's restore took.", buckets=_LATENCY_BUCKETS)
 
+ADMISSIONS = Counter("curfew_admission_answers", "Questions before a login, by answer.", ["answer"])
+"""answer: `allowed`, `open-already`, `refused`, `not-ready`."""
+RESERVED = Gauge("curfew_admission_reservations", "Reservations that stand.", multiprocess_mode="livesum")
+VIEW_OPEN = Gauge("curfew_view_sessions_open", "Open sessions in the view that look-ups are answered from.", multiprocess_mode="livemax")
+VIEW_BEHIND = Gauge("curfew_view_behind_records", "Rows and events that the view has not taken in yet.", multiprocess_mode="livemax")
+PROJECTION_BEHIND_S = Gauge(
+    "curfew_projection_behind_seconds", "For how long the projection in Redis has not been what the view is.", multiprocess_mode="livemax"
+)
+PROJECTION_BEHIND = Gauge(
+    "curfew_projection_behind_records", "Sessions and identities whose keys in Redis are not written yet.", multiprocess_mode="livemax"
+)
+PROJECTED = Counter("curfew_projection_writes", "Keys written to Redis or taken away there.")
+PROJECTION_REBUILT = Counter("curfew_projection_rebuilt", "How often the projection was written anew as a whole.")
+
 COMMANDS = Counter("curfew_disconnect_commands", "Disconnect commands read by the kicker, by reason.", ["reason"])
 OUTCOMES = Counter("curfew_disconnect_outcomes", "Final outcomes of disconnect commands.", ["outcome"])
 DISCONNECT_SENDS = Counter("curfew_disconnect_requests_sent", "Disconnect-Requests put on the wire, retransmissions included.")

@@ -21,6 +21,8 @@ Secret = Annotated[str, Meta(min_length=1, max_length=1024)]
 Path = Annotated[str, Meta(min_length=1, max_length=4096)]
 _KAFKA_NAME = "at most 100 letters, digits, dots, underscores and hyphens in quotes"
 _REDIS_URL = 'a text that begins with "redis://", "rediss://" or "unix://"'
+_REDIS_KEY = "at most 100 printable characters without blanks in quotes"
+_URL = 'a text that begins with "https://" or "http://"'
 _NAS_NAME = "a text of 1 to 128 characters without blanks and slashes"
 _PROFILE = "the name of a profile in small letters, digits, dots and hyphens"
 _NODE = "at most 128 letters, digits, dots, underscores and hyphens in quotes"
@@ -186,9 +188,13 @@ class Http(msgspec.Struct, frozen=True):
 
     Attributes:
         listen: `address:port`, IPv6 in brackets; port 0 lets the system choose; an empty text turns HTTP off.
+        token: Bearer token of everything that changes something; None: that is not there. Or `token_file`, whose one line it is.
+        token_file: Path, relative to the configuration.
     """
 
     listen: str = "127.0.0.1:8181"
+    token: Secret | None = None
+    token_file: Path | None = None
 
 
 class Redis(msgspec.Struct, frozen=True):
@@ -196,9 +202,31 @@ class Redis(msgspec.Struct, frozen=True):
 
     Attributes:
         url: `redis://host:port/database`, `rediss://` or `unix://`; None projects nothing.
+        password: Where it asks for one; or `password_file`, whose one line it is.
+        password_file: Path, relative to the configuration.
+        key_prefix: Stands before every key: several installations in one database.
+        timeout_s: Seconds after which a Redis that does not answer counts as away.
     """
 
     url: Annotated[str, Meta(pattern=r"^(redis|rediss|unix)://", max_length=4096, description=_REDIS_URL)] | None = None
+    password: Secret | None = None
+    password_file: Path | None = None
+    key_prefix: Annotated[str, Meta(pattern=r"^[!-~]*$", max_length=100, description=_REDIS_KEY)] = "curfew:"
+    timeout_s: Annotated[float, Meta(ge=0.05, le=60)] = 2.0
+
+
+class Admission(msgspec.Struct, frozen=True):
+    """`[admission]`: the check before a login.
+
+    Attributes:
+        reservation_s: Seconds for which a slot is kept for somebody who was let in and has not started yet.
+        reservations_per_user: So many at most; the oldest makes room.
+        redirect: Where a user who is refused may free a slot, for the answer's `redirect`; None: nowhere.
+    """
+
+    reservation_s: Annotated[float, Meta(ge=1, le=3600)] = 60.0
+    reservations_per_user: Annotated[int, Meta(ge=1, le=10_000)] = 64
+    redirect: Annotated[str, Meta(pattern=r"^https?://", max_length=2048, description=_URL)] | None = None
 
 
 class Pickup(msgspec.Struct, frozen=True):
@@ -349,5 +377,6 @@ class Configuration(msgspec.Struct, frozen=True):
     pickup: Pickup = Pickup()
     portal: Portal = Portal()
     redis: Redis = Redis()
+    admission: Admission = Admission()
     nas: Annotated[tuple[Nas, ...], Meta(max_length=100_000)] = ()
     profile: Annotated[tuple[ProfileChange, ...], Meta(max_length=1_000)] = ()

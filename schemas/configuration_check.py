@@ -29,6 +29,7 @@ from schemas.configuration import (
     Pickup,
     Portal,
     ProfileChange,
+    Redis,
     Via,
     attribute_field,
     endpoint,
@@ -194,6 +195,15 @@ def _ingest(source: Source, path: Path, ingest: Ingest) -> Iterator[Problem]:
         taken.append((text, parsed, port))
 
 
+def _http(source: Source, path: Path, http: Http) -> Iterator[Problem]:
+    yield from _listen(source, path, http)
+    yield from _one_of(source, path, http, "token")
+
+
+def _redis(source: Source, path: Path, redis: Redis) -> Iterator[Problem]:
+    yield from _one_of(source, path, redis, "password")
+
+
 def _listen(source: Source, path: Path, section: Http | Pickup | Portal) -> Iterator[Problem]:
     """One address to listen at; an empty text is none."""
     try:
@@ -275,7 +285,8 @@ def _attribute_set(source: Source, path: Path, attempt: AttributeSet) -> Iterato
 _CHECKS: dict[type, Callable[[Source, Path, Any], Iterator[Problem]]] = {
     Kafka: _kafka,
     Ingest: _ingest,
-    Http: _listen,
+    Http: _http,
+    Redis: _redis,
     Pickup: _listen,
     Portal: _listen,
     Kicker: _kicker,
