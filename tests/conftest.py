@@ -4,13 +4,15 @@ Markers follow the directory: tests/broker is `broker`, tests/rig is `rig`.
 """
 
 import asyncio
+import gc
 import os
 import random
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Generator, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.register_profile("test", deadline=None)
     hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=FUZZ_EXAMPLES)
     hypothesis.settings.load_profile("fuzz" if os.environ.get("CURFEW_FUZZ") else "test")
+    # A shell that runs us in the background has SIGINT ignored, and every process that a test starts would inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Debian keeps daemons where only root looks
     os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
@@ -56,6 +60,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             why_no_rig = _why_no_rig() if why_no_rig is None else why_no_rig
             if why_no_rig:
                 item.add_marker(pytest.mark.skip(reason=why_no_rig))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """No garbage collection while a failure is put into words.
+
+    What is collected may log an exception; Python 3.11 parses source for its traceback, in the middle of the parse for ours, and raises
+    SystemError (AST constructor recursion depth mismatch): the whole run would end there.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def _why_no_rig() -> str:

@@ -21,7 +21,7 @@ from schemas.topics import ACCOUNTING, POLICY, REJECTED
 from tests.support.schemas import validate
 
 PARTITIONS = 3
-APPEAR_WITHIN_S = 30
+APPEAR_WITHIN_S = 60
 
 
 @pytest.fixture
