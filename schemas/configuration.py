@@ -28,6 +28,7 @@ _PROFILE = "the name of a profile in small letters, digits, dots and hyphens"
 _NODE = "at most 128 letters, digits, dots, underscores and hyphens in quotes"
 _MAC = 'a MAC address in quotes, like "02-00-5E-10-00-01"'
 _ATTRIBUTE = 'the name of an attribute, like "Acct-Session-Id"'
+_ASSIGNMENT = 'the name and the value of an attribute, like "Cisco-AVPair=subscriber:command=account-logoff"'
 Via = Literal["radius", "routeros", "coova-mqtt", "poll", "huawei-portal", "none"]
 MacNotation = Literal[
     "as-sent",
@@ -44,12 +45,13 @@ MacNotation = Literal[
 ]
 """How a MAC address in Calling-Station-Id is to be written; `as-sent` leaves it as the NAS sent it."""
 PACKAGED_PROFILES = (
-    *("accel-ppp", "aruba", "aruba-instant", "cisco", "cisco-wlc", "coova", "default", "fortinet", "hostapd", "huawei", "juniper"),
-    *("meraki", "mikrotik", "nokia", "ruckus", "strongswan", "unifi"),
+    *("accel-ppp", "aruba", "aruba-instant", "cisco", "cisco-isg", "cisco-wlc", "coova", "default", "fortinet", "hostapd", "huawei"),
+    *("juniper", "meraki", "mikrotik", "nokia", "ruckus", "strongswan", "unifi"),
 )
 """The profiles that are there without any `[[profile]]`; the files are in `streams/profile_files`."""
 ProfileName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64, description=_PROFILE)]
 AttributeName = Annotated[str, Meta(min_length=1, max_length=64, description=_ATTRIBUTE)]
+Assignment = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*=.", max_length=320, description=_ASSIGNMENT)]
 
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -334,10 +336,14 @@ class AttributeSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         require: Attribute names without which it is not tried; at least one, so that no request says less than whom it means.
         also: Attribute names that go with them where the session has them.
+        request: `coa` sends a CoA-Request instead of a Disconnect-Request, for NASes that end a session by one.
+        send: Attributes that go as they stand here, `NAME=VALUE`; a CoA-Request has at least one, which says what is to be done.
     """
 
     require: Annotated[tuple[AttributeName, ...], Meta(min_length=1, max_length=16)]
     also: Annotated[tuple[AttributeName, ...], Meta(max_length=16)] = ()
+    request: Literal["disconnect", "coa"] = "disconnect"
+    send: Annotated[tuple[Assignment, ...], Meta(max_length=8)] = ()
 
 
 class ProfileChange(msgspec.Struct, frozen=True):

@@ -280,6 +280,9 @@ def _attribute_set(source: Source, path: Path, attempt: AttributeSet) -> Iterato
                 known = [field.replace("_", "-").title().replace("Nas", "NAS").replace("Ip", "IP") for field in DISCONNECT_FIELDS]
                 message = f'`{label(path)}.{key}`: "{name}" is not kept of a session'
                 yield source.value_problem((*path, key, index), message, _write_one_of(name, known))
+    if attempt.request == "coa" and not attempt.send:
+        remedy = 'Add `send` with what the NAS is to do, like ["Cisco-AVPair=subscriber:command=account-logoff"].'
+        yield source.value_problem((*path, "request"), f"`{label(path)}`: a CoA-Request that says nothing changes nothing", remedy)
 
 
 _CHECKS: dict[type, Callable[[Source, Path, Any], Iterator[Problem]]] = {

@@ -41,6 +41,8 @@ class DisconnectCommand(msgspec.Struct, kw_only=True, omit_defaults=True):
         rule: the rule's name; with policy_version.
         because: the records it rests on.
         who: for people's kicks: who, and text: why.
+        coa: attributes by name for a CoA-Request (RFC 5176 section 2.2) that is sent instead of a Disconnect-Request: the session stays
+            and what it may do changes. Empty: it has to go.
     """
 
     id: str
@@ -57,6 +59,7 @@ class DisconnectCommand(msgspec.Struct, kw_only=True, omit_defaults=True):
     because: list[RecordRef] = []
     who: str | None = None
     text: str | None = None
+    coa: dict[str, JsonValue] = {}
 
 
 class SessionNotice(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -79,14 +82,16 @@ class SessionNotice(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Attempt(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One set of attributes sent to one port, with all its retransmissions (RFC 5080 section 2.2.1).
+    """One set of attributes sent to one port, with all its retransmissions (RFC 5080 section 2.2.1); or one question by another way.
 
     Attributes:
-        attributes: the names of the attributes sent.
+        attributes: the names of the attributes sent; none by another way.
+        port: UDP; 0 by another way, as is the identifier.
         sent_ms: wall time of each transmission.
-        answer: `Disconnect-ACK`, `Disconnect-NAK`, or nothing.
+        answer: `Disconnect-ACK`, `Disconnect-NAK`, `CoA-ACK`, `CoA-NAK`; another way's `accepted`, `gone` ...; or nothing.
         error_cause: the answer's Error-Cause (RFC 5176 section 3.5).
         round_trip_ms: from the last transmission to the answer.
+        request: `Disconnect-Request`, `CoA-Request`, or the other way's name.
     """
 
     attributes: list[str]
@@ -96,6 +101,7 @@ class Attempt(msgspec.Struct, kw_only=True, omit_defaults=True):
     answer: str | None = None
     error_cause: int | None = None
     round_trip_ms: float | None = None
+    request: str = "Disconnect-Request"
 
 
 class DisconnectResult(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -4,44 +4,62 @@ Law of this file: no socket, no Kafka, no clock. Octets, moments and jitter come
 What a command goes through is decided in `kick`; here is who may send when, and to whom a reply belongs. The kicker and the tests drive the
 same object.
 
-Theory of operation: a command waits in its NAS's line until the line has less than `in_flight_per_nas` unanswered requests and an
-Identifier is to be had; so a dead NAS fills its own line only. A reply belongs to the request with that source port, NAS address and
-Identifier (RFC 5176 section 2.3), and only its authenticator makes it one. Timers are a heap; one that was replaced is left in it and
-recognised by its time.
+Theory of operation: a command waits in its NAS's line until the NAS's budget (`nas_budget`: in flight, pace, pauses) lets it through and an
+Identifier is to be had; so a dead NAS fills its own line only. In a line the further requests of a command come before the first ones of
+others, and those in the order of the topic. What a NAS was seen to accept (`learned`) is asked first. A reply belongs to the request with
+that source port, NAS address and Identifier (RFC 5176 section 2.3), and only its authenticator makes it one. Timers are a heap; one that
+was replaced is left in it and recognised by its time.
+
+Bounds of a line: as many commands wait as the NAS may be sent in 300 s, 256 for each source port (RFC 5176 section 6.3), and
+`SILENT_WAITING_MAX` while it answers nobody; what comes on top ends at once (`expired`, `unanswered`). Longer lines would end so later, and
+keep the commands for other NASes that stand behind them in the topic from being read (`open_commands`).
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from ipaddress import ip_address
 from itertools import count
 from typing import NamedTuple
 
 from schemas.codec import Text
-from schemas.configuration import Nas
+from schemas.configuration import Disconnect, Nas
 from schemas.disconnect import DisconnectCommand, DisconnectResult, SessionNotice
-from streams.identifiers import IdentifierPool, Port
-from streams.kick import Event, Input, Kick, Now, NoWay, Output, Report, Send, State, Timer, Wait, Way, begin, resume, session_id, step
-from streams.profiles import Profile, SentAttribute, attribute_sets, session_alone
-from streams.radius.disconnect import RefusedReply, build_disconnect, read_reply
+from schemas.ways import WayAnswer
+from streams import kick as kicks
+from streams.identifiers import IDENTIFIERS, IdentifierPool, Port
+from streams.kick import AskWay, Event, Input, Kick, Now, NoWay, Output, Report, Send, State, Timer, Wait, Way, session_id, step
+from streams.learned import Learned, preferred
+from streams.nas_budget import NasBudget
+from streams.profiles import Profile, Request, changes, requests, session_alone
+from streams.radius.disconnect import COA_REQUEST, DISCONNECT_REQUEST, RefusedReply, build_disconnect, read_reply
 from streams.retransmission import RFC5080, Schedule
 
 LOOK_AGAIN_MS = 1_000
 """How long a line waits, at most, before it asks again for an Identifier."""
 STALE_TIMERS_MAX = 1_024
+SILENT_WAITING_MAX = 256
+"""So many wait for a NAS that answers nobody."""
 
 Endpoint = tuple[str, int]
 """Address and port of a NAS, as a socket gives them."""
 
 
 class Target(NamedTuple):
-    """How a NAS is asked."""
+    """How a NAS is asked by RADIUS."""
 
     endpoint: Endpoint
     secret: bytes
     profile: Profile
+
+
+class WayTarget(NamedTuple):
+    """A NAS that is asked by another way."""
+
+    nas: Nas
+    via: str
 
 
 class Datagram(NamedTuple):
@@ -58,28 +76,55 @@ class Datagram(NamedTuple):
     decided_ms: int | None
 
 
+class Question(NamedTuple):
+    """Output: ask by another way, and give the answer to `Dispatcher.way_answer`.
+
+    Attributes:
+        via: which way. nas: of whom. decided_ms: the log's time of the decision.
+    """
+
+    via: str
+    nas: Nas
+    command: DisconnectCommand
+    decided_ms: int
+
+
 class Ignored(NamedTuple):
     """Output: a datagram that is no answer to a pending request, and why."""
 
     reason: str
 
 
-Outputs = list[Datagram | DisconnectResult | Ignored]
+Outputs = list[Datagram | Question | DisconnectResult | Ignored]
+Known = Mapping[str, Target | WayTarget | NoWay]
+"""How each NAS is asked, by name."""
 
 
-def targets(nases: Iterable[Nas], profiles: Mapping[str, Profile]) -> dict[str, Target | NoWay]:
-    """How each configured NAS is asked, by name, or why it cannot be (behaviour 5.7)."""
-    return {nas.name: _target(nas, profiles) for nas in nases}
+def targets(nases: Iterable[Nas], profiles: Mapping[str, Profile], ways: Container[str] = ()) -> dict[str, Target | WayTarget | NoWay]:
+    """How each configured NAS is asked, by name, or why it cannot be (behaviour 5.7).
+
+    Args:
+        nases: as configured.
+        profiles: by name.
+        ways: the other ways that there are drivers for, by `via`.
+    """
+    return {nas.name: _target(nas, profiles, ways) for nas in nases}
 
 
-def _target(nas: Nas, profiles: Mapping[str, Profile]) -> Target | NoWay:
+def _target(nas: Nas, profiles: Mapping[str, Profile], ways: Container[str]) -> Target | WayTarget | NoWay:
     way = nas.disconnect
     if way is None:
         return NoWay("no-secret", f"The configuration has no disconnect for {nas.name}.")
     if way.via == "none":
         return NoWay("unsupported", f"The configuration says that sessions of {nas.name} cannot be ended (via none).")
-    if way.via != "radius":
+    if way.via == "radius":
+        return _radius_target(nas, way, profiles)
+    if way.via not in ways:
         return NoWay("unsupported", f"Sessions of {nas.name} would have to be ended via {way.via}, which this version cannot do.")
+    return WayTarget(nas, way.via)
+
+
+def _radius_target(nas: Nas, way: Disconnect, profiles: Mapping[str, Profile]) -> Target | NoWay:
     if not way.secret:
         return NoWay("no-secret", f"The configuration has no secret for disconnects at {nas.name}.")
     if way.address is None:
@@ -91,36 +136,45 @@ def _target(nas: Nas, profiles: Mapping[str, Profile]) -> Target | NoWay:
 
 
 class _Line:
-    """One NAS: who waits for a turn there, and how many requests are unanswered."""
+    """One NAS: who waits for a turn there, and how much it is asked."""
 
-    __slots__ = ("in_flight", "target", "waiting", "wake_ms")
+    __slots__ = ("budget", "target", "waiting", "wake_ms")
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target | WayTarget, in_flight_max: int) -> None:
         self.target = target
         self.waiting: OrderedDict[str, _Run] = OrderedDict()
-        self.in_flight = 0
+        self.budget = NasBudget(in_flight_max)
         self.wake_ms: float | None = None
 
 
 class _Run:
-    """One kick with what its requests need; without a line it only awaits its proof."""
+    """One kick with what its requests need; without a line it only awaits its proof.
 
-    __slots__ = ("kick", "line", "octets", "port", "wake_ms")
+    Attributes:
+        began_ms: when the exchange in flight began; None: none is.
+    """
+
+    __slots__ = ("began_ms", "kick", "line", "octets", "port", "wake_ms")
 
     def __init__(self, kick: Kick, line: _Line | None) -> None:
         self.kick = kick
         self.line = line
         self.port: Port | None = None
         self.octets = b""
+        self.began_ms: float | None = None
         self.wake_ms: float | None = None
 
 
 class Dispatcher:
-    """All kicks of one kicker. Every method that takes `now` gives back what is to be sent and reported."""
+    """All kicks of one kicker. Every method that takes `now` gives back what is to be sent and reported.
+
+    Attributes:
+        learned: what each NAS was seen to accept.
+    """
 
     def __init__(
         self,
-        known: Mapping[str, Target | NoWay],
+        known: Known,
         *,
         ports: int,
         in_flight_per_nas: int,
@@ -141,6 +195,7 @@ class Dispatcher:
         self._in_flight_per_nas = in_flight_per_nas
         self._jitter = jitter
         self._schedule = schedule
+        self.learned = Learned()
         self._runs: dict[str, _Run] = {}
         self._by_session: dict[tuple[str, Text], _Run] = {}
         self._pending: dict[tuple[int, Endpoint, int], _Run] = {}
@@ -150,7 +205,7 @@ class Dispatcher:
         self._timers: list[tuple[float, int, _Run | _Line]] = []
         self._timer_number = count()
 
-    def change(self, known: Mapping[str, Target | NoWay], in_flight_per_nas: int) -> None:
+    def change(self, known: Known, in_flight_per_nas: int) -> None:
         """The configuration was read anew: it holds for commands from now on, those in flight go on as they began."""
         self._known = known
         self._in_flight_per_nas = in_flight_per_nas
@@ -174,11 +229,11 @@ class Dispatcher:
         if older is not None:
             self._step(older, Event(Input.REPLACED, now, word=command.id), out)
         if acknowledged is not None:
-            kick, outputs = resume(command, acknowledged, now)
+            kick, outputs = kicks.resume(command, acknowledged, now)
             run = _Run(kick, None)
         else:
             line, way = self._way(command)
-            kick, outputs = begin(command, way, now, self._schedule)
+            kick, outputs = kicks.begin(command, way, now, self._schedule)
             run = _Run(kick, line)
         self._runs[command.id] = run
         if session_id(command):
@@ -204,14 +259,32 @@ class Dispatcher:
         An Event-Timestamp in it is not judged: the authenticator ties the reply to this one request, and NAS clocks lie.
         """
         run = self._pending.get((port, source, octets[1])) if len(octets) > 1 else None
-        if run is None or run.line is None:
+        if run is None or not isinstance(run.line, _Line) or not isinstance(run.line.target, Target):
             return [Ignored("unexpected")]  # late, repeated, from elsewhere, or with an Identifier that nobody waits for
         reply = read_reply(octets, run.octets, run.line.target.secret)
         if isinstance(reply, RefusedReply):
             return [Ignored(str(reply))]
         out: Outputs = []
-        answer = Input.ACK if reply.acknowledged else Input.NAK
-        self._step(run, Event(answer, now, jitter=self._jitter(), error_cause=reply.error_cause), out)
+        jitter = self._jitter()
+        if not reply.acknowledged and kicks.follows(reply.error_cause) == "later":
+            run.line.budget.overloaded(run.began_ms or now.mono_ms, now.mono_ms, jitter)
+        else:
+            run.line.budget.heard(now.mono_ms)
+        self._step(run, Event(Input.ACK if reply.acknowledged else Input.NAK, now, jitter, error_cause=reply.error_cause), out)
+        self._serve(now, out)
+        return out
+
+    def way_answer(self, command_id: str, answer: WayAnswer, now: Now) -> Outputs:
+        """What came of a `Question`."""
+        out: Outputs = []
+        run = self._runs.get(command_id)
+        if run is None or run.line is None:
+            return out
+        if answer.answer != "unanswered":
+            run.line.budget.heard(now.mono_ms)
+        elif run.began_ms is not None:
+            self._note_silence(run, run.line, now, out)
+        self._step(run, Event(Input.WAY_ANSWER, now, answer=answer), out)
         self._serve(now, out)
         return out
 
@@ -226,7 +299,7 @@ class Dispatcher:
             if isinstance(whose, _Line):
                 self._to_serve[whose] = None
             else:
-                self._step(whose, Event(Input.TIMER, now, jitter=self._jitter()), out)
+                self._time_over(whose, now, out)
         self._serve(now, out)
         return out
 
@@ -256,17 +329,59 @@ class Dispatcher:
             return None, NoWay("unknown-nas", f"No NAS of that name is configured: {command.nas}.")
         if isinstance(target, NoWay):
             return None, target
-        sets = attribute_sets(target.profile, command.session)
-        if not sets:
-            wanted = " or ".join(" + ".join(attempt.require) for attempt in target.profile.attempt)
-            return None, NoWay("unsupported", f"The session has no attribute that this NAS could know it by; its profile wants {wanted}.")
+        way = self._other_way(target, command) if isinstance(target, WayTarget) else self._radius_way(target, command)
+        if isinstance(way, NoWay):
+            return None, way
         line = self._lines.get(command.nas)
         if line is None:
-            line = self._lines[command.nas] = _Line(target)
-        return line, Way(sets, target.endpoint[1], session_alone(command.session))
+            line = self._lines[command.nas] = _Line(target, self._in_flight_per_nas)
+        return line, way
+
+    def _other_way(self, target: WayTarget, command: DisconnectCommand) -> Way | NoWay:
+        if command.coa:
+            return NoWay("unsupported", f"What a session of {command.nas} may do cannot be changed via {target.via}.")
+        return Way((Request(via=target.via),), 0)
+
+    def _radius_way(self, target: Target, command: DisconnectCommand) -> Way | NoWay:
+        profile = target.profile
+        try:
+            asked = changes(profile, command.session, command.coa) if command.coa else requests(profile, command.session)
+        except ValueError as wrong:
+            return NoWay("unsupported", f"The request cannot be sent: {wrong}.")
+        if not asked:
+            wanted = " or ".join(" + ".join(attempt.require) for attempt in profile.attempt)
+            return NoWay("unsupported", f"The session has no attribute that this NAS could know it by; its profile wants {wanted}.")
+        attributes = session_alone(command.session)
+        if command.coa and attributes:
+            attributes += tuple(one for one in asked[0].attributes if one.name in command.coa)
+        alone = Request(attributes, COA_REQUEST if command.coa else DISCONNECT_REQUEST)
+        if not command.coa:
+            accepted = self.learned.accepted(command.nas)
+            if accepted is not None:
+                asked = preferred(asked, (*map(kicks.without_nas, asked), alone), accepted)
+        return Way(asked, target.endpoint[1], alone)
 
     def _step(self, run: _Run, event: Event, out: Outputs) -> None:
         self._carry_out(run, step(run.kick, event), event.now, out)
+
+    def _time_over(self, run: _Run, now: Now, out: Outputs) -> None:
+        """Its timer: the exchange goes on, or it failed; or its turn did not come."""
+        line, began_ms = run.line, run.began_ms
+        silent = line is not None and line.budget.is_silent
+        self._step(run, Event(Input.TIMER, now, self._jitter(), is_silent=silent), out)
+        if line is not None and began_ms is not None and run.began_ms is None:
+            line.budget.unanswered(began_ms, now.mono_ms, self._jitter())
+            self._turn_away(line, now, out)
+
+    def _note_silence(self, run: _Run, line: _Line, now: Now, out: Outputs) -> None:
+        line.budget.unanswered(run.began_ms or now.mono_ms, now.mono_ms, self._jitter())
+        self._turn_away(line, now, out)
+
+    def _turn_away(self, line: _Line, now: Now, out: Outputs) -> None:
+        """What waits for a silent NAS beyond the bound ends, the last first; it was not asked yet."""
+        while line.budget.is_silent and len(line.waiting) > SILENT_WAITING_MAX:
+            _, last = line.waiting.popitem()
+            self._step(last, Event(Input.CROWDED, now, is_silent=True), out)
 
     def _carry_out(self, run: _Run, outputs: Iterable[Output], now: Now, out: Outputs) -> None:
         """Do what the machine said, then give back what the new state needs no more."""
@@ -275,62 +390,85 @@ class Dispatcher:
         for output in outputs:
             match output:
                 case Wait():
-                    self._queue(run)
-                case Send():
-                    out.append(self._datagram(run, output.attributes, now, again=output.again))
+                    self._queue(run, now, out)
+                case Send(request, again):
+                    out.append(self._datagram(run, request, now, again=again))
+                case AskWay(via):
+                    out.append(self._question(run, via))
                 case Timer(at_ms):
                     self._set_timer(run, at_ms)
                 case Report(result):
+                    self.learned.observe(result)
                     out.append(result)
         if run.kick.state is State.DONE:
             self._drop(run)
 
-    def _queue(self, run: _Run) -> None:
+    def _queue(self, run: _Run, now: Now, out: Outputs) -> None:
         line = run.line
-        if line is not None:
-            line.waiting[run.kick.command.id] = run
-            if run.kick.attempts:  # it has had its turn: the next attribute set goes before those that have sent nothing
-                line.waiting.move_to_end(run.kick.command.id, last=False)
-            self._to_serve[line] = None
+        if line is None:
+            return
+        has_asked = bool(run.kick.attempts)
+        bound = SILENT_WAITING_MAX if line.budget.is_silent else IDENTIFIERS * self._ports
+        if len(line.waiting) >= bound and not has_asked:
+            self._step(run, Event(Input.CROWDED, now, is_silent=line.budget.is_silent), out)
+            return
+        line.waiting[run.kick.command.id] = run
+        if has_asked:  # it has had its turn: the next request goes before those that have sent nothing
+            line.waiting.move_to_end(run.kick.command.id, last=False)
+        self._to_serve[line] = None
 
     def _serve(self, now: Now, out: Outputs) -> None:
         """Give turns in every line where something has changed."""
         while self._to_serve:
             line, _ = self._to_serve.popitem(last=False)
-            while line.waiting and line.in_flight < self._in_flight_per_nas:
-                port = self._pool(line).take(now.mono_ms)
-                if port is None:
-                    self._set_timer(line, now.mono_ms + LOOK_AGAIN_MS)
+            budget = line.budget
+            while line.waiting and budget.has_room():
+                wait_ms = budget.wait_ms(now.mono_ms, self._jitter())
+                port = self._take_port(line, now) if not wait_ms else None
+                if wait_ms or (port is None and isinstance(line.target, Target)):
+                    at_ms = now.mono_ms + (wait_ms or LOOK_AGAIN_MS)
+                    if line.wake_ms is None or at_ms < line.wake_ms:
+                        self._set_timer(line, at_ms)
                     break
                 _, run = line.waiting.popitem(last=False)
                 run.port = port
-                line.in_flight += 1
-                self._step(run, Event(Input.TURN, now, jitter=self._jitter(), identifier=port.identifier), out)
+                run.began_ms = now.mono_ms
+                budget.begin()
+                identifier = 0 if port is None else port.identifier
+                self._step(run, Event(Input.TURN, now, self._jitter(), identifier, is_silent=budget.is_silent), out)
 
-    def _pool(self, line: _Line) -> IdentifierPool:
+    def _take_port(self, line: _Line, now: Now) -> Port | None:
+        return self._pool(line.target.endpoint).take(now.mono_ms) if isinstance(line.target, Target) else None
+
+    def _pool(self, endpoint: Endpoint) -> IdentifierPool:
         """The Identifiers towards a NAS's address and port; NASes behind one proxy share them."""
-        endpoint = line.target.endpoint
         pool = self._pools.get(endpoint)
         if pool is None:
             pool = self._pools[endpoint] = IdentifierPool(self._ports)
         return pool
 
-    def _datagram(self, run: _Run, attributes: Iterable[SentAttribute], now: Now, *, again: bool) -> Datagram:
+    def _datagram(self, run: _Run, request: Request, now: Now, *, again: bool) -> Datagram:
         line, port = run.line, run.port
-        if line is None or port is None:
+        if line is None or port is None or not isinstance(line.target, Target):
             raise AssertionError(f"no turn was given to {run.kick.command.id}")
         target = line.target
         if not again:
             run.octets = build_disconnect(
-                attributes=[(one.number, one.octets) for one in attributes],
+                attributes=[(one.number, one.octets) for one in request.attributes],
                 secret=target.secret,
                 identifier=port.identifier,
                 event_timestamp_s=now.wall_ms // 1000 if target.profile.event_timestamp else None,
+                code=request.code,
                 message_authenticator=target.profile.message_authenticator,
             )
             self._pending[port.place, target.endpoint, port.identifier] = run
         is_first = not again and len(run.kick.attempts) == 1
         return Datagram(port.place, target.endpoint, run.octets, run.kick.command.time_ms if is_first else None)
+
+    def _question(self, run: _Run, via: str) -> Question:
+        if run.line is None or not isinstance(run.line.target, WayTarget):
+            raise AssertionError(f"{run.kick.command.id} has no other way")
+        return Question(via, run.line.target.nas, run.kick.command, run.kick.command.time_ms)
 
     def _release(self, run: _Run, now: Now) -> None:
         """Its request is over: the Identifier rests, the line has room, a place in the queue is given up."""
@@ -338,13 +476,15 @@ class Dispatcher:
         if line is None:
             return
         line.waiting.pop(run.kick.command.id, None)
-        if port is not None:
-            self._pending.pop((port.place, line.target.endpoint, port.identifier), None)
-            self._pool(line).give_back(port, now.mono_ms)
-            line.in_flight -= 1
-            run.port = None
+        if run.began_ms is not None:
+            line.budget.end()
+            run.began_ms = None
             run.octets = b""
             self._to_serve[line] = None
+        if port is not None and isinstance(line.target, Target):
+            self._pending.pop((port.place, line.target.endpoint, port.identifier), None)
+            self._pool(line.target.endpoint).give_back(port, now.mono_ms)
+            run.port = None
 
     def _drop(self, run: _Run) -> None:
         run.wake_ms = None

@@ -1,22 +1,27 @@
-"""The kick machine: what becomes of one disconnect command, from its being read to its one final outcome (behaviours 5.1 to 5.4, 5.7).
+"""The kick machine: what becomes of one disconnect command, from its being read to its one final outcome (behaviours 5.1 to 5.7).
 
 Rule 1: everything that moves a command from one state to another is in this file. It knows no socket, no Identifier space and no Kafka;
 time and jitter come in with each event, bytes are made by its caller.
 
 Theory of operation: a `Kick` is in one of five states, and `TRANSITIONS` says what each event does in each of them:
 
-    queued        waiting for its turn, a source port and an Identifier (also again, when a further attribute set is to be tried)
-    sent          a Disconnect-Request is on its way and nobody has answered it; it is retransmitted by RFC 5080 section 2.2.1
+    queued        waiting for its turn, a source port and an Identifier (also again, when a further request is to be tried)
+    sent          a request is on its way and nobody has answered it; it is retransmitted by RFC 5080 section 2.2.1, unless it went another
+                  way than RADIUS (behaviour 5.6), where whoever carries it out answers in time
     backing-off   the NAS could not do it now (504, 505, 506); the same is asked again after a while, `BACK_OFF_MS` times at most
     acknowledged  the NAS promised; the proof (the session's end in the journal) is outstanding
     done          the final result was reported; whatever comes later is harmless
 
-What is tried next is in `Kick.further`: the profile's sets that come after the one sent. A refusal may shorten them (403: no NAS attributes
-in any; 508: Acct-Session-Id alone), and a promise that the session outlives leads to the next of them as a refusal would (behaviour 5.4).
-No set is tried twice, but for the repeats of backing off; so there are at most 2 * 8 sets + 1 + 3 exchanges.
+What is tried next is in `Kick.further`: the profile's requests that come after the one sent. A refusal may shorten them (403: no NAS
+attributes in any; 508: Acct-Session-Id alone), and a promise that the session outlives leads to the next of them as a refusal would
+(behaviour 5.4). None is tried twice, but for the repeats of backing off; so there are at most 2 * 9 requests + 1 + 3 exchanges.
 
-`step` gives back what is to be done: put a request on the wire, wake me at a time, wait for a turn, report a result. In every state but the
-last one a timer is set, none later than `deadline_ms`; so there is one final result within `confirm_within_s` of the command's being read.
+A command with `coa` changes what the session may do instead of ending it. Nothing but the CoA-ACK says that this was done, so that is the
+final `confirmed`; the session's end before it makes the command pointless (`gone`).
+
+`step` gives back what is to be done: put a request on the wire, go another way, wake me at a time, wait for a turn, report a result. In
+every state but the last one a timer is set, none later than `deadline_ms`; so there is one final result within `confirm_within_s` of the
+command's being read.
 
 Two clocks: durations are of the monotonic clock (`mono_ms`), only `expires_ms` and what is reported are of the wall clock (`wall_ms`).
 """
@@ -31,13 +36,16 @@ import msgspec
 
 from schemas.codec import Text
 from schemas.disconnect import ERROR_CAUSES, Attempt, DisconnectCommand, DisconnectResult, Follows, Outcome
-from streams.profiles import SentAttribute
+from schemas.ways import WayAnswer
+from streams.profiles import Request
 from streams.retransmission import RFC5080, Schedule, Transmission, first, following
 
 CONFIRM_WITHIN_MAX_S = 3600
 """No command stays open longer, whatever it says."""
 BACK_OFF_MS = (4_000, 8_000, 16_000)
 """How long the NAS is left alone after each refusal for want of resources; after the last one the refusal stands."""
+WAY_WITHIN_MS = 12_000.0
+"""A driver answers within 10 s; what it leaves unsaid 2 s later is `unanswered`."""
 NAS_ATTRIBUTES = frozenset({4, 32, 95})
 """What names the NAS and not the session (RFC 5176 section 3): NAS-IP-Address, NAS-Identifier, NAS-IPv6-Address."""
 
@@ -56,8 +64,10 @@ class Input(StrEnum):
     """What can happen to a command."""
 
     TURN = "turn"  # it may send: a source port and an Identifier are its own
-    ACK = "ack"  # a verified Disconnect-ACK to its last request
-    NAK = "nak"  # a verified Disconnect-NAK to its last request
+    CROWDED = "crowded"  # more wait for that NAS than can have their turn in time
+    ACK = "ack"  # a verified Disconnect-ACK or CoA-ACK to its last request
+    NAK = "nak"  # a verified NAK to its last request
+    WAY_ANSWER = "way answer"  # what came of asking by another way
     TIMER = "timer"  # the time that it asked for has come
     ENDED = "ended"  # the journal says that the session has ended
     ALIVE = "alive"  # the journal says that the session still reports after the ACK
@@ -71,12 +81,17 @@ class Now(NamedTuple):
     mono_ms: float
 
 
+NO_ANSWER = WayAnswer("unanswered")
+
+
 class Event(NamedTuple):
     """An input with what belongs to it.
 
     Attributes:
         jitter: between -1 and 1, for TURN, NAK and TIMER. identifier: for TURN. error_cause: for ACK and NAK, if the reply has one.
         word: for ENDED who says so, for REPLACED the newer command's id.
+        answer: for WAY_ANSWER.
+        is_silent: for TURN, CROWDED and TIMER: the NAS has left others unanswered, and nothing has come from it since.
     """
 
     input: Input
@@ -85,6 +100,8 @@ class Event(NamedTuple):
     identifier: int = 0
     error_cause: int | None = None
     word: str = ""
+    answer: WayAnswer = NO_ANSWER
+    is_silent: bool = False
 
 
 class Wait(NamedTuple):
@@ -95,12 +112,18 @@ class Send(NamedTuple):
     """Output: put the request on the wire.
 
     Attributes:
-        attributes: what it carries.
+        request: what it says.
         again: False: build it, with the Identifier of the turn. True: the same octets from the same port (RFC 5080 section 2.2.1).
     """
 
-    attributes: tuple[SentAttribute, ...]
+    request: Request
     again: bool
+
+
+class AskWay(NamedTuple):
+    """Output: ask by this other way, and give me `Input.WAY_ANSWER`."""
+
+    via: str
 
 
 class Timer(NamedTuple):
@@ -115,27 +138,24 @@ class Report(NamedTuple):
     result: DisconnectResult
 
 
-Output = Wait | Send | Timer | Report
+Output = Wait | Send | AskWay | Timer | Report
 
 
 class ImpossibleError(Exception):
     """An event that the caller's own order of things excludes: a defect in it, never the NAS's or the journal's doing."""
 
 
-AttributeSet = tuple[SentAttribute, ...]
-
-
 class Way(NamedTuple):
     """How a session's NAS is asked.
 
     Attributes:
-        sets: the attribute sets in the order in which they are tried. port: the NAS's.
-        alone: the set for a NAS that finds several sessions; empty: there is none.
+        requests: in the order in which they are tried. port: the NAS's, 0 where it is asked by another way than RADIUS.
+        alone: the request for a NAS that finds several sessions; without attributes: there is none.
     """
 
-    sets: tuple[AttributeSet, ...]
+    requests: tuple[Request, ...]
     port: int
-    alone: AttributeSet = ()
+    alone: Request = Request()
 
 
 class NoWay(NamedTuple):
@@ -150,7 +170,7 @@ class Kick:
 
     Attributes:
         command: what was ordered. deadline_ms: monotonic, when the final result is due. expiry_ms: likewise, then nothing is sent anew.
-        current: the attribute set that is sent or is to be sent. further: those that may come after it. tried: those that were sent.
+        current: the request that is sent or is to be sent. further: those that may come after it. tried: those that were sent.
         promised: the NAS acknowledged one of them. back_offs: how often it was left alone. timer_ms: the timer that is set.
     """
 
@@ -178,9 +198,9 @@ class Kick:
         self.state = State.QUEUED
         self.deadline_ms = now.mono_ms + min(command.confirm_within_s, CONFIRM_WITHIN_MAX_S) * 1000
         self.expiry_ms = now.mono_ms + command.expires_ms - now.wall_ms
-        self.current: AttributeSet = ()
-        self.further = way.sets
-        self.tried: list[AttributeSet] = []
+        self.current = Request()
+        self.further = way.requests
+        self.tried: list[Request] = []
         self.promised = False
         self.back_offs = 0
         self.attempts: list[Attempt] = []
@@ -198,7 +218,7 @@ def begin(command: DisconnectCommand, way: Way | NoWay, now: Now, schedule: Sche
         schedule: of retransmissions.
 
     Raises:
-        ImpossibleError: the way has no attribute set.
+        ImpossibleError: the way has nothing to ask.
     """
     kick = Kick(command, way if isinstance(way, Way) else Way((), 0), now, schedule)
     if kick.expiry_ms <= now.mono_ms:
@@ -206,7 +226,7 @@ def begin(command: DisconnectCommand, way: Way | NoWay, now: Now, schedule: Sche
     if isinstance(way, NoWay):
         return kick, _finish(kick, now, way.outcome, way.detail)
     if not _choose_next(kick):
-        raise ImpossibleError(f"a way without an attribute set ({command.id})")
+        raise ImpossibleError(f"a way without a request ({command.id})")
     return kick, _wait(kick)
 
 
@@ -275,8 +295,8 @@ def _wait(kick: Kick) -> list[Output]:
 
 
 def _choose_next(kick: Kick) -> bool:
-    """Make the first further set that was not tried yet the current one; False: there is none."""
-    untried = [one for one in kick.further if one and one not in kick.tried]
+    """Make the first further request that was not tried yet the current one; False: there is none."""
+    untried = [one for one in kick.further if (one.attributes or one.via != "radius") and one not in kick.tried]
     kick.further = tuple(untried[1:])
     if untried:
         kick.current = untried[0]
@@ -292,25 +312,40 @@ def _send_first(kick: Kick, event: Event) -> list[Output]:
     """(queued, turn)."""
     now = event.now
     if _send_by_ms(kick) <= now.mono_ms:
-        return _miss_the_turn(kick, now)
+        return _miss_the_turn(kick, event)
     kick.state = State.SENT
-    kick.tried.append(kick.current)
+    request = kick.current
+    kick.tried.append(request)
+    names = [one.name for one in request.attributes]
     kick.attempts.append(
-        Attempt(attributes=[one.name for one in kick.current], port=kick.way.port, identifier=event.identifier, sent_ms=[now.wall_ms])
+        Attempt(attributes=names, port=kick.way.port, identifier=event.identifier, sent_ms=[now.wall_ms], request=request.name)
     )
+    if request.via != "radius":
+        kick.transmission = None
+        return [AskWay(request.via), _timer(kick, min(now.mono_ms + WAY_WITHIN_MS, kick.deadline_ms))]
     kick.transmission = first(kick.schedule, now.mono_ms, event.jitter)
     return [Send(kick.current, again=False), _timer(kick, min(kick.transmission.due_ms, kick.deadline_ms))]
 
 
 def _give_up_waiting(kick: Kick, event: Event) -> list[Output]:
     """(queued, timer): its turn did not come in time."""
-    return [Timer(kick.timer_ms)] if _too_early(kick, event) else _miss_the_turn(kick, event.now)
+    return [Timer(kick.timer_ms)] if _too_early(kick, event) else _miss_the_turn(kick, event)
 
 
-def _miss_the_turn(kick: Kick, now: Now) -> list[Output]:
+def _miss_the_turn(kick: Kick, event: Event) -> list[Output]:
     if kick.attempts:
-        return _settle(kick, now)
-    return _finish(kick, now, "expired", "Its turn at the NAS did not come before its time was over; nothing was sent.")
+        return _settle(kick, event.now)
+    if event.is_silent:
+        return _finish(kick, event.now, "unanswered", "Nothing was sent: the NAS answered nobody while this waited for its turn.")
+    return _finish(kick, event.now, "expired", "Its turn at the NAS did not come before its time was over; nothing was sent.")
+
+
+def _turn_away(kick: Kick, event: Event) -> list[Output]:
+    """(queued, crowded): better now than when its time is over."""
+    if event.is_silent:
+        return _finish(kick, event.now, "unanswered", "Nothing was sent: the NAS answers nobody, and many others wait for it.")
+    detail = "Nothing was sent: more wait for this NAS already than it may be sent in time (RFC 5176 section 6.3)."
+    return _finish(kick, event.now, "expired", detail)
 
 
 def _send_again_or_give_up(kick: Kick, event: Event) -> list[Output]:
@@ -319,7 +354,9 @@ def _send_again_or_give_up(kick: Kick, event: Event) -> list[Output]:
         return [Timer(kick.timer_ms)]
     now = event.now
     last = kick.transmission
-    further = following(kick.schedule, last, now.mono_ms, event.jitter) if last and now.mono_ms < kick.deadline_ms else None
+    if last is None:
+        return _fail(kick, now, "unanswered", f"The way {kick.current.via} came to no end in time.")
+    further = following(kick.schedule, last, now.mono_ms, event.jitter) if now.mono_ms < kick.deadline_ms else None
     if further is None:
         return _fail(kick, now, "unanswered", _unanswered(kick))
     kick.transmission = further
@@ -334,19 +371,27 @@ def _unanswered(kick: Kick) -> str:
 
 def _acknowledge(kick: Kick, event: Event) -> list[Output]:
     """(sent, ack): a promise, not the proof, unless the NAS adds that the session was gone already. It is reported once."""
-    _note_answer(kick, event, "Disconnect-ACK")
-    if _follows(event.error_cause) == "gone":
+    _note_answer(kick, event, f"{_kind(kick)}-ACK")
+    if follows(event.error_cause) == "gone":
         return _gone(kick, event)
+    if kick.command.coa:
+        detail = "The NAS acknowledged the change; the session goes on, and nothing else says that the change was made."
+        return _finish(kick, event.now, "confirmed", detail, error_cause=event.error_cause)
+    return _take_promise(kick, event)
+
+
+def _take_promise(kick: Kick, event: Event) -> list[Output]:
     was_promised, kick.promised = kick.promised, True
     kick.state = State.ACKNOWLEDGED
     outputs: list[Output] = [_timer(kick, kick.deadline_ms)]
     if not was_promised:
-        detail = "The NAS promised to end the session; its Stop is awaited."
+        detail = f"The NAS promised to end the session; its Stop is awaited. {event.answer.detail}".rstrip()
         outputs.insert(0, Report(result_of(kick, event.now, "acknowledged", detail, error_cause=event.error_cause)))
     return outputs
 
 
-def _follows(error_cause: int | None) -> Follows:
+def follows(error_cause: int | None) -> Follows:
+    """What that Error-Cause, or none, leads to."""
     row = ERROR_CAUSES.get(error_cause) if error_cause is not None else None
     return row.follows if row else "give-up"
 
@@ -357,14 +402,14 @@ def _gone(kick: Kick, event: Event) -> list[Output]:
 
 def _take_refusal(kick: Kick, event: Event) -> list[Output]:
     """(sent, nak): Error-Cause decides (behaviour 5.3)."""
-    _note_answer(kick, event, "Disconnect-NAK")
-    match _follows(event.error_cause):
+    _note_answer(kick, event, f"{_kind(kick)}-NAK")
+    match follows(event.error_cause):
         case "gone":
             return _gone(kick, event)
         case "later":
             return _back_off(kick, event)
         case "without-nas":
-            kick.further = tuple(_without_nas(one) for one in (kick.current, *kick.further))
+            kick.further = tuple(without_nas(one) for one in (kick.current, *kick.further))
         case "alone":
             kick.further = (kick.way.alone,)
         case "give-up":
@@ -374,8 +419,26 @@ def _take_refusal(kick: Kick, event: Event) -> list[Output]:
     return _wait(kick) if _choose_next(kick) else _settle(kick, event.now)
 
 
-def _without_nas(attributes: AttributeSet) -> AttributeSet:
-    return tuple(one for one in attributes if one.number not in NAS_ATTRIBUTES)
+def without_nas(request: Request) -> Request:
+    """The request without what names the NAS."""
+    return request._replace(attributes=tuple(one for one in request.attributes if one.number not in NAS_ATTRIBUTES))
+
+
+def _take_way_answer(kick: Kick, event: Event) -> list[Output]:
+    """(sent, way answer): `accepted` is a promise as an ACK is, `gone` what 503 is, the others are final (behaviour 5.6)."""
+    if kick.current.via == "radius":
+        return []  # late: the command was begun anew
+    answer = event.answer
+    attempt = kick.attempts[-1]
+    attempt.answer = answer.answer
+    attempt.round_trip_ms = answer.round_trip_ms
+    match answer.answer:
+        case "accepted":
+            return _take_promise(kick, event)
+        case "gone":
+            return _finish(kick, event.now, "gone", answer.detail or ERROR_CAUSES[503].sentence)
+        case outcome:
+            return _fail(kick, event.now, outcome, answer.detail)
 
 
 def _back_off(kick: Kick, event: Event) -> list[Output]:
@@ -397,7 +460,7 @@ def _ask_again(kick: Kick, event: Event) -> list[Output]:
 def _settle(kick: Kick, now: Now) -> list[Output]:
     """Nothing more can be tried: what the NAS said last is the result."""
     last = kick.attempts[-1] if kick.attempts else None
-    if last is None or last.answer != "Disconnect-NAK":
+    if last is None or not (last.answer or "").endswith("-NAK"):
         return _fail(kick, now, "unconfirmed", "")
     return _fail(kick, now, "refused", _sentence(last.error_cause), error_cause=last.error_cause)
 
@@ -414,6 +477,10 @@ def _sentence(error_cause: int | None) -> str:
         return "The NAS refused and named no Error-Cause."
     row = ERROR_CAUSES.get(error_cause)
     return row.sentence if row else f"The NAS refused with Error-Cause {error_cause}, which has no name here."
+
+
+def _kind(kick: Kick) -> str:
+    return kick.current.name.removesuffix("-Request")
 
 
 def _note_answer(kick: Kick, event: Event, answer: str) -> None:
@@ -433,6 +500,8 @@ def _end_meanwhile(kick: Kick, event: Event) -> list[Output]:
 
 def _prove(kick: Kick, event: Event) -> list[Output]:
     """(sent, ended) and (acknowledged, ended): the Stop may come before the ACK (behaviour 5.4)."""
+    if kick.command.coa:
+        return _finish(kick, event.now, "gone", f"The session ended before the NAS answered the change{_said_by(event)}.")
     return _finish(kick, event.now, "confirmed", f"The session has ended{_said_by(event)}.")
 
 
@@ -470,36 +539,46 @@ def _impossible(kick: Kick, event: Event) -> list[Output]:
 
 TRANSITIONS: dict[tuple[State, Input], Callable[[Kick, Event], list[Output]]] = {
     (State.QUEUED, Input.TURN): _send_first,
-    (State.QUEUED, Input.ACK): _ignore,  # a late reply to an attribute set that was refused
+    (State.QUEUED, Input.CROWDED): _turn_away,
+    (State.QUEUED, Input.ACK): _ignore,  # a late reply to a request that was refused
     (State.QUEUED, Input.NAK): _ignore,  # likewise
+    (State.QUEUED, Input.WAY_ANSWER): _ignore,  # the command was begun anew
     (State.QUEUED, Input.TIMER): _give_up_waiting,
     (State.QUEUED, Input.ENDED): _end_meanwhile,
     (State.QUEUED, Input.ALIVE): _ignore,  # nothing was promised, or another way is to be tried already
     (State.QUEUED, Input.REPLACED): _give_way,
     (State.SENT, Input.TURN): _impossible,  # a turn is given to who waits for one
+    (State.SENT, Input.CROWDED): _impossible,
     (State.SENT, Input.ACK): _acknowledge,
     (State.SENT, Input.NAK): _take_refusal,
+    (State.SENT, Input.WAY_ANSWER): _take_way_answer,
     (State.SENT, Input.TIMER): _send_again_or_give_up,
     (State.SENT, Input.ENDED): _prove,
     (State.SENT, Input.ALIVE): _ignore,  # likewise
     (State.SENT, Input.REPLACED): _give_way,
     (State.BACKING_OFF, Input.TURN): _impossible,
+    (State.BACKING_OFF, Input.CROWDED): _impossible,
     (State.BACKING_OFF, Input.ACK): _ignore,  # a repeated or late reply to the request that was refused
     (State.BACKING_OFF, Input.NAK): _ignore,  # likewise
+    (State.BACKING_OFF, Input.WAY_ANSWER): _ignore,
     (State.BACKING_OFF, Input.TIMER): _ask_again,
     (State.BACKING_OFF, Input.ENDED): _end_meanwhile,
     (State.BACKING_OFF, Input.ALIVE): _ignore,
     (State.BACKING_OFF, Input.REPLACED): _give_way,
     (State.ACKNOWLEDGED, Input.TURN): _impossible,
+    (State.ACKNOWLEDGED, Input.CROWDED): _impossible,
     (State.ACKNOWLEDGED, Input.ACK): _ignore,  # a repeated reply
     (State.ACKNOWLEDGED, Input.NAK): _ignore,  # what a retransmission gets once the session is gone: 503
+    (State.ACKNOWLEDGED, Input.WAY_ANSWER): _ignore,
     (State.ACKNOWLEDGED, Input.TIMER): _miss_the_proof,
     (State.ACKNOWLEDGED, Input.ENDED): _prove,
     (State.ACKNOWLEDGED, Input.ALIVE): _try_another_way,
     (State.ACKNOWLEDGED, Input.REPLACED): _give_way,
     (State.DONE, Input.TURN): _impossible,
+    (State.DONE, Input.CROWDED): _impossible,
     (State.DONE, Input.ACK): _ignore,
     (State.DONE, Input.NAK): _ignore,
+    (State.DONE, Input.WAY_ANSWER): _ignore,
     (State.DONE, Input.TIMER): _ignore,
     (State.DONE, Input.ENDED): _ignore,
     (State.DONE, Input.ALIVE): _ignore,

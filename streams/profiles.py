@@ -1,4 +1,4 @@
-"""Profiles: which attributes of a session a kind of NAS wants in a Disconnect-Request, and what to try next (behaviour 5.2).
+"""Profiles: what a kind of NAS wants to be sent so that a session ends, and what to try next (behaviour 5.2).
 
 Law of this file: a profile is data, a TOML text; `packaged` is the one place that reads the texts which are part of this package. Nothing
 here changes an attribute: each goes back octet for octet as the NAS sent it.
@@ -11,6 +11,8 @@ here changes an attribute: each goes back octet for octet as the NAS sent it.
     [[attempt]]                      # in the order in which they are tried
     require = ["Acct-Session-Id"]    # not sent without all of these
     also = ["User-Name"]             # sent when the session has them
+    request = "disconnect"           # or "coa": a CoA-Request, for NASes that end a session by one
+    send = ["Cisco-AVPair=..."]      # sent as it stands here
 
 Which set comes after which refusal is in `streams.kick`.
 """
@@ -29,7 +31,8 @@ from schemas.codec import JsonValue
 from schemas.configuration import PACKAGED_PROFILES, AttributeSet, MacNotation, ProfileChange, attribute_field
 from schemas.configuration import Port as PortNumber
 from schemas.errors import CurfewError
-from streams.radius.disconnect import encode_field, in_notation
+from streams.radius.disconnect import COA_REQUEST, DISCONNECT_REQUEST, encode_field, in_notation
+from streams.radius.encode import encode_attribute
 from streams.radius.framing import HEADER_OCTETS, PACKET_OCTETS_MAX
 
 ROOM_OCTETS = PACKET_OCTETS_MAX - HEADER_OCTETS - 18 - 6
@@ -71,6 +74,24 @@ class SentAttribute(NamedTuple):
     octets: bytes
 
 
+class Request(NamedTuple):
+    """One thing to ask of a NAS.
+
+    Attributes:
+        attributes: what the packet carries. code: what kind of packet it is.
+        via: another way out; then there is no packet.
+    """
+
+    attributes: tuple[SentAttribute, ...] = ()
+    code: int = DISCONNECT_REQUEST
+    via: str = "radius"
+
+    @property
+    def name(self) -> str:
+        """What it is called in results."""
+        return self.via if self.via != "radius" else "CoA-Request" if self.code == COA_REQUEST else "Disconnect-Request"
+
+
 def parse(name: str, text: str) -> Profile:
     """Read a profile.
 
@@ -89,6 +110,10 @@ def parse(name: str, text: str) -> Profile:
         for attribute in (*attempt.require, *attempt.also):
             if attribute_field(attribute) is None:
                 raise ProfileError(f"The profile {name} names {attribute}, which is not kept of a session.")
+        try:
+            _fixed(attempt)
+        except ValueError as wrong:
+            raise ProfileError(f"The profile {name} cannot be sent: {wrong}.") from wrong
     return profile
 
 
@@ -112,31 +137,59 @@ def configured(changes: Iterable[ProfileChange]) -> dict[str, Profile]:
     return profiles
 
 
-def attribute_sets(profile: Profile, session: Mapping[str, JsonValue]) -> tuple[tuple[SentAttribute, ...], ...]:
-    """What a session's requests carry, in the order in which they are tried; empty when the session lacks what the profile wants.
+def requests(profile: Profile, session: Mapping[str, JsonValue]) -> tuple[Request, ...]:
+    """What a session's NAS is asked, in the order in which it is tried; empty when the session lacks what the profile wants.
 
-    A set that would send what an earlier one sent is left out: the NAS has refused it already. So is one that fits into no packet.
+    A request that would say what an earlier one said is left out: the NAS has refused it already. So is one that fits into no packet.
+
+    Raises:
+        ValueError: the profile sends an attribute that cannot be encoded; the text names it.
     """
-    sets: list[tuple[SentAttribute, ...]] = []
+    found: list[Request] = []
     encoded: dict[str, tuple[SentAttribute, ...]] = {}
     for attempt in profile.attempt:
         names = (*attempt.require, *attempt.also)
         for name in names:
             if name not in encoded:
                 encoded[name] = _encode(name, session, profile.calling_station_id)
-        attributes = tuple(one for name in names for one in encoded[name])
-        if (
-            all(encoded[name] for name in attempt.require)
-            and attributes not in sets
-            and sum(2 + len(one.octets) for one in attributes) <= ROOM_OCTETS
-        ):
-            sets.append(attributes)
-    return tuple(sets)
+        if not all(encoded[name] for name in attempt.require):
+            continue
+        attributes = tuple(one for name in names for one in encoded[name]) + _fixed(attempt)
+        request = Request(attributes, COA_REQUEST if attempt.request == "coa" else DISCONNECT_REQUEST)
+        if request not in found and _fits(attributes):
+            found.append(request)
+    return tuple(found)
+
+
+def changes(profile: Profile, session: Mapping[str, JsonValue], coa: Mapping[str, JsonValue]) -> tuple[Request, ...]:
+    """As `requests`, for a change of authorisation: CoA-Requests that name the session and carry these attributes.
+
+    Raises:
+        ValueError: one of them cannot be encoded; the text names it.
+    """
+    wanted = tuple(
+        SentAttribute(name, *encode_attribute(name, one))
+        for name, value in coa.items()
+        for one in (value if isinstance(value, list | tuple) else (value,))
+    )
+    sets = dict.fromkeys(request.attributes for request in requests(profile, session) if request.code == DISCONNECT_REQUEST)
+    return tuple(Request(attributes + wanted, COA_REQUEST) for attributes in sets if _fits(attributes + wanted))
 
 
 def session_alone(session: Mapping[str, JsonValue]) -> tuple[SentAttribute, ...]:
     """Acct-Session-Id and nothing else, for the NAS that finds several sessions in what it was sent; empty without one."""
     return _encode("Acct-Session-Id", session, "as-sent")
+
+
+def _fits(attributes: Iterable[SentAttribute]) -> bool:
+    return sum(2 + len(one.octets) for one in attributes) <= ROOM_OCTETS
+
+
+@cache
+def _fixed(attempt: AttributeSet) -> tuple[SentAttribute, ...]:
+    """What goes as it stands in the profile; encoded once, since there are no more of these than the profiles have attempts."""
+    pairs = (assignment.split("=", 1) for assignment in attempt.send)
+    return tuple(SentAttribute(name, *encode_attribute(name, value)) for name, value in pairs)
 
 
 def _encode(name: str, session: Mapping[str, JsonValue], notation: MacNotation) -> tuple[SentAttribute, ...]:

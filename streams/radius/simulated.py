@@ -17,7 +17,7 @@ from streams.radius.authenticator import (
     verify_keyed_request,
 )
 from streams.radius.decode import Decoded, decode_accounting
-from streams.radius.disconnect import DISCONNECT_ACK, DISCONNECT_NAK, DISCONNECT_REQUEST, ERROR_CAUSE, EVENT_TIMESTAMP
+from streams.radius.disconnect import DISCONNECT_REQUEST, ERROR_CAUSE, EVENT_TIMESTAMP
 from streams.radius.fields import Value
 from streams.radius.framing import HEADER_OCTETS, Malformed, check_framing
 from streams.radius.respond import ACCOUNTING_REQUEST
@@ -48,12 +48,15 @@ def build_accounting_request(*, identifier: int, secret: bytes, attributes: Sequ
     return sign_request(ACCOUNTING_REQUEST, identifier, encode_attributes(attributes), secret)
 
 
-def parse_disconnect_request(datagram: bytes, secret: bytes) -> tuple[int, dict[str, Value]] | RefusedRequest:
-    """Read a Disconnect-Request as a NAS does.
+def parse_disconnect_request(
+    datagram: bytes, secret: bytes, code: int = DISCONNECT_REQUEST
+) -> tuple[int, dict[str, Value]] | RefusedRequest:
+    """Read a Disconnect-Request, or a CoA-Request, as a NAS does.
 
     Args:
         datagram: what the socket gave.
         secret: shared with who may disconnect.
+        code: which of the two it takes.
 
     Returns:
         (Identifier, the attributes by the record's field names, `event_timestamp_s` among them); or why it is discarded.
@@ -62,7 +65,7 @@ def parse_disconnect_request(datagram: bytes, secret: bytes) -> tuple[int, dict[
     if isinstance(length, Malformed):
         return RefusedRequest.MALFORMED
     packet = datagram[:length]
-    if packet[0] != DISCONNECT_REQUEST:
+    if packet[0] != code:
         return RefusedRequest.OTHER_CODE
     match verify_keyed_request(packet, secret):
         case None:
@@ -76,12 +79,12 @@ def parse_disconnect_request(datagram: bytes, secret: bytes) -> tuple[int, dict[
 def build_disconnect_reply(
     request: bytes, secret: bytes, *, ack: bool, error_cause: int | None, event_timestamp_s: int | None = None
 ) -> bytes:
-    """Build the answer to a Disconnect-Request: the Proxy-States back in order, and a Message-Authenticator.
+    """Build the answer to a Disconnect-Request or CoA-Request: the Proxy-States back in order, and a Message-Authenticator.
 
     Args:
         request: the packet as received, its framing checked.
         secret: shared with its sender.
-        ack: Disconnect-ACK, else Disconnect-NAK.
+        ack: ACK, else NAK.
         error_cause: RFC 5176 section 3.5; None leaves it out.
         event_timestamp_s: seconds since 1970; None leaves it out.
 
@@ -92,7 +95,7 @@ def build_disconnect_reply(
     attributes = [(MESSAGE_AUTHENTICATOR, ZEROS)]
     attributes += [(_PROXY_STATE, state) for state in decode_accounting(request).proxy_states]
     attributes += [(code, number.to_bytes(4)) for code, number in numbers if number is not None]
-    code = DISCONNECT_ACK if ack else DISCONNECT_NAK
+    code = request[0] + (1 if ack else 2)
     encoded = encode_attributes(attributes)
     header = bytes((code, request[1])) + (HEADER_OCTETS + len(encoded)).to_bytes(2)
     value = message_authenticator(header, request[4:HEADER_OCTETS], encoded, secret)

@@ -4,7 +4,7 @@ import pytest
 
 from schemas.checks import check_configuration
 from schemas.configuration import PACKAGED_PROFILES
-from streams.profiles import configured
+from streams.profiles import configured, requests
 
 NAS = '[[nas]]\nname = "a"\naddresses = ["192.0.2.0/24"]\nsecret = "one"\n'
 WAY = 'disconnect = {{ address = "192.0.2.1", secret = "x", profile = "{}" }}\n'
@@ -23,6 +23,17 @@ def test_a_profile_of_one_s_own_is_read_and_used():
     assert checked.value is not None
     mine = configured(checked.value.profile)["mine"]
     assert (mine.port, [attempt.require for attempt in mine.attempt]) == (1700, [("User-Name", "framed-ip-address")])
+
+
+def test_an_attempt_may_be_a_coa_request_with_attributes_of_its_own():
+    """5.2."""
+    text = '[[profile]]\nname = "mine"\n[[profile.attempt]]\nrequest = "coa"\nrequire = ["Acct-Session-Id"]\nsend = ["Filter-Id=a=b"]\n'
+    checked = check_configuration(NAS + WAY.format("mine") + text, "curfew.toml")
+    assert checked.problems == ()
+    assert checked.value is not None
+    (request,) = requests(configured(checked.value.profile)["mine"], {"acct_session_id": "A"})
+    assert request.name == "CoA-Request"
+    assert [(one.number, one.octets) for one in request.attributes] == [(44, b"A"), (11, b"a=b")]
 
 
 def test_a_nas_without_a_port_has_the_profile_s():
@@ -65,6 +76,20 @@ def test_a_nas_without_a_port_has_the_profile_s():
             (
                 "7:1: error: [[profile.attempt]] has no `require`"
                 ' | Add `require`: a list in brackets, each element the name of an attribute, like "Acct-Session-Id".'
+            ),
+        ),
+        (
+            '[[profile]]\nname = "mine"\n[[profile.attempt]]\nrequest = "coa"\nrequire = ["Acct-Session-Id"]\n',
+            (
+                "8:11: error: `profile.attempt`: a CoA-Request that says nothing changes nothing"
+                ' | Add `send` with what the NAS is to do, like ["Cisco-AVPair=subscriber:command=account-logoff"].'
+            ),
+        ),
+        (
+            '[[profile]]\nname = "mine"\n[[profile.attempt]]\nrequire = ["Acct-Session-Id"]\nsend = ["Cisco-AVPair"]\n',
+            (
+                '9:9: error: `profile.attempt.send` cannot be "Cisco-AVPair" | Write the name and the value of an attribute,'
+                ' like "Cisco-AVPair=subscriber:command=account-logoff".'
             ),
         ),
         (

@@ -7,14 +7,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.disconnect import ERROR_CAUSES, DisconnectCommand
-from streams.kick import TRANSITIONS, Event, ImpossibleError, Input, Now, NoWay, Report, Send, State, Timer, Wait, Way, begin, resume, step
-from streams.profiles import SentAttribute
+from schemas.ways import WayAnswer
+from streams.kick import (
+    TRANSITIONS,
+    AskWay,
+    Event,
+    ImpossibleError,
+    Input,
+    Now,
+    NoWay,
+    Report,
+    Send,
+    State,
+    Timer,
+    Wait,
+    Way,
+    begin,
+    resume,
+    step,
+)
+from streams.profiles import Request, SentAttribute
 
 WALL_MS = 1_700_000_000_000
 SESSION, NAME = SentAttribute("Acct-Session-Id", 44, b"A"), SentAttribute("User-Name", 1, b"bob")
 ADDRESS, DEVICE = SentAttribute("NAS-IP-Address", 4, b"1234"), SentAttribute("Calling-Station-Id", 31, b"02-AA-00-00-00-01")
 SETS = ((SESSION, NAME), (SESSION,))
-WAY = Way(SETS, 3799, (SESSION,))
+WAY = Way(tuple(map(Request, SETS)), 3799, Request((SESSION,)))
 
 
 def at(ms):
@@ -35,7 +53,7 @@ def order(**changes):
 
 
 def queued(*, sets=SETS, **changes):
-    kick, outputs = begin(order(**changes), Way(sets, 3799, (SESSION,)), at(0))
+    kick, outputs = begin(order(**changes), WAY._replace(requests=tuple(map(Request, sets))), at(0))
     assert outputs[0] == Wait()
     return kick
 
@@ -84,15 +102,16 @@ def test_every_state_has_an_answer_to_every_input():
     assert set(TRANSITIONS) == set(itertools.product(State, Input))
 
 
+@pytest.mark.parametrize("given_input", [Input.TURN, Input.CROWDED])
 @pytest.mark.parametrize("state", [State.SENT, State.BACKING_OFF, State.ACKNOWLEDGED, State.DONE])
-def test_a_turn_for_a_command_that_does_not_wait_is_the_callers_defect_and_changes_nothing(state):
+def test_a_turn_for_a_command_that_does_not_wait_is_the_callers_defect_and_changes_nothing(state, given_input):
     kick = MAKERS[state]()
-    with pytest.raises(ImpossibleError, match="turn"):
-        step(kick, Event(Input.TURN, at(10)))
+    with pytest.raises(ImpossibleError, match=given_input):
+        step(kick, Event(given_input, at(10)))
     assert kick.state is state
 
 
-@pytest.mark.parametrize("given_input", [one for one in Input if one is not Input.TURN])
+@pytest.mark.parametrize("given_input", [one for one in Input if one not in (Input.TURN, Input.CROWDED)])
 def test_after_the_end_nothing_happens_any_more(given_input):
     """5.4: late and repeated replies and notices are harmless."""
     kick = done()
@@ -103,7 +122,7 @@ def test_after_the_end_nothing_happens_any_more(given_input):
 def test_a_turn_sends_the_first_attribute_set_and_sets_the_timer_of_rfc_5080():
     """5.1."""
     kick = queued()
-    assert step(kick, Event(Input.TURN, at(3), identifier=7)) == [Send(SETS[0], again=False), Timer(at(2_003).mono_ms)]
+    assert step(kick, Event(Input.TURN, at(3), identifier=7)) == [Send(Request(SETS[0]), again=False), Timer(at(2_003).mono_ms)]
     assert kick.state is State.SENT
 
 
@@ -112,7 +131,7 @@ def test_unanswered_it_is_sent_at_0_2_6_14_s_with_the_same_octets_and_given_up_a
     kick = sent()
     for ms in (2_000, 6_000, 14_000):
         assert kick.timer_ms == at(ms).mono_ms
-        assert step(kick, Event(Input.TIMER, at(ms)))[0] == Send(SETS[0], again=True)
+        assert step(kick, Event(Input.TIMER, at(ms)))[0] == Send(Request(SETS[0]), again=True)
     result = only_result(step(kick, Event(Input.TIMER, at(30_000))))
     assert (result.outcome, result.final, result.error_cause) == ("unanswered", True, None)
     (attempt,) = result.attempts
@@ -158,7 +177,7 @@ def test_a_session_that_goes_on_reporting_after_the_ack_is_tried_the_next_way():
     kick = acknowledged()
     assert step(kick, Event(Input.ALIVE, at(20_000))) == [Wait(), Timer(at(60_000).mono_ms)]
     assert step(kick, Event(Input.ALIVE, at(20_001))) == []
-    assert step(kick, Event(Input.TURN, at(20_002), identifier=8))[0] == Send(SETS[1], again=False)
+    assert step(kick, Event(Input.TURN, at(20_002), identifier=8))[0] == Send(Request(SETS[1]), again=False)
     assert step(kick, Event(Input.ACK, at(20_005))) == [Timer(at(90_000).mono_ms)]
     result = only_result(step(kick, Event(Input.ENDED, at(20_009))))
     assert result.outcome == "confirmed"
@@ -280,7 +299,7 @@ def test_a_nas_that_cannot_do_it_now_is_left_alone_and_asked_the_same_again_thre
         assert kick.state is State.BACKING_OFF
         ms += pause_ms
         assert step(kick, Event(Input.TIMER, at(ms))) == [Wait(), Timer(at(60_000).mono_ms)]
-        assert step(kick, Event(Input.TURN, at(ms), identifier=9))[0] == Send(SETS[0], again=False)
+        assert step(kick, Event(Input.TURN, at(ms), identifier=9))[0] == Send(Request(SETS[0]), again=False)
     result = only_result(step(kick, Event(Input.NAK, at(ms), error_cause=cause)))
     assert (result.outcome, result.error_cause, len(result.attempts)) == ("refused", cause, 4)
 
@@ -307,12 +326,12 @@ def test_a_session_that_ends_while_the_nas_is_left_alone_is_gone():
 
 def told(kick, *causes):
     """The sets that are sent when these refusals come one after the other, and the outputs of the last one."""
-    sets, outputs = [kick.current], []
+    sets, outputs = [kick.current.attributes], []
     for number, cause in enumerate(causes):
         outputs = step(kick, Event(Input.NAK, at(10 + number), error_cause=cause))
         if outputs[0] == Wait():
             (send, _) = step(kick, Event(Input.TURN, at(10 + number), identifier=number))
-            sets.append(send.attributes)
+            sets.append(send.request.attributes)
     return sets, outputs
 
 
@@ -371,7 +390,7 @@ def test_a_refusal_of_the_attributes_leads_to_the_next_set_once_each(cause):
     wait, _ = step(kick, Event(Input.NAK, at(5), error_cause=cause))
     assert wait == Wait()
     send, timer = step(kick, Event(Input.TURN, at(6), identifier=8))
-    assert send == Send(SETS[1], again=False)
+    assert send == Send(Request(SETS[1]), again=False)
     assert timer == Timer(at(2_006).mono_ms)
     result = only_result(step(kick, Event(Input.NAK, at(9), error_cause=cause)))
     assert (result.outcome, result.error_cause) == ("refused", cause)
@@ -395,8 +414,8 @@ def test_a_next_set_whose_turn_does_not_come_in_time_leaves_the_refusal():
     assert only_result(step(kick, Event(Input.TIMER, at(60_000)))).error_cause == 401
 
 
-def test_a_way_without_an_attribute_set_is_the_callers_defect():
-    with pytest.raises(ImpossibleError, match="without an attribute set"):
+def test_a_way_without_a_request_is_the_callers_defect():
+    with pytest.raises(ImpossibleError, match="without a request"):
         begin(order(), Way((), 3799), at(0))
 
 
@@ -470,6 +489,111 @@ def test_a_result_reported_earlier_does_not_change_when_the_kick_goes_on():
     assert len(report.result.attempts[0].sent_ms) == 1
 
 
+def by_another_way(**changes):
+    kick, _ = begin(order(**changes), Way((Request(via="routeros"),), 0), at(0))
+    return kick
+
+
+def asked(**changes):
+    kick = by_another_way(**changes)
+    assert step(kick, Event(Input.TURN, at(0))) == [AskWay("routeros"), Timer(at(12_000).mono_ms)]
+    return kick
+
+
+def answered(answer, detail="", kick=None):
+    return step(kick or asked(), Event(Input.WAY_ANSWER, at(40), answer=WayAnswer(answer, detail, 38.5)))
+
+
+def test_another_way_that_accepts_has_promised_as_an_ack_does():
+    """5.6 and 5.4: the Stop is still the proof."""
+    kick = asked()
+    report, timer = answered("accepted", "hotspot active *1A removed", kick)
+    assert (report.result.outcome, report.result.final, timer) == ("acknowledged", False, Timer(at(90_000).mono_ms))
+    assert report.result.detail.endswith("hotspot active *1A removed")
+    (attempt,) = report.result.attempts
+    assert (attempt.request, attempt.answer, attempt.round_trip_ms, attempt.port, attempt.attributes) == (
+        "routeros",
+        "accepted",
+        38.5,
+        0,
+        [],
+    )
+    assert only_result(step(kick, Event(Input.ENDED, at(50)))).outcome == "confirmed"
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"), [("gone", "gone"), ("refused", "refused"), ("unanswered", "unanswered"), ("unsupported", "unsupported")]
+)
+def test_whatever_else_another_way_says_is_final_and_keeps_its_words(answer, outcome):
+    """5.6 and 5.7: the same results as by RADIUS."""
+    result = only_result(answered(answer, "login failed"))
+    assert (result.outcome, result.final, result.detail, result.attempts[0].answer) == (outcome, True, "login failed", answer)
+
+
+def test_another_way_that_promises_for_nothing_is_unconfirmed():
+    """5.6 and 5.4."""
+    kick = asked()
+    answered("accepted", kick=kick)
+    assert only_result(step(kick, Event(Input.ALIVE, at(20_000)))).outcome == "unconfirmed"
+
+
+def test_another_way_without_an_answer_is_unanswered_in_bounded_time():
+    """5.6 and 5.7."""
+    kick = asked()
+    result = only_result(step(kick, Event(Input.TIMER, at(12_000))))
+    assert (result.outcome, len(result.attempts)) == ("unanswered", 1)
+    assert "routeros" in result.detail
+    assert answered("accepted", kick=kick) == []
+
+
+def test_an_answer_of_another_way_to_who_did_not_ask_is_harmless():
+    """5.6: it was begun anew, by RADIUS."""
+    kick = sent()
+    assert answered("accepted", kick=kick) == []
+    assert kick.state is State.SENT
+
+
+CHANGE = {"coa": {"Filter-Id": "slow"}, "reason": "quota"}
+
+
+def test_a_change_is_confirmed_by_its_ack():
+    """4.6 and 5.4: the session goes on, so that no Stop can prove it; the result says so."""
+    result = only_result(step(sent(**CHANGE), Event(Input.ACK, at(5))))
+    assert (result.outcome, result.final) == ("confirmed", True)
+    assert "the session goes on" in result.detail
+
+
+@pytest.mark.parametrize("make", [queued, sent])
+def test_a_session_that_ends_before_its_change_is_gone(make):
+    """4.6."""
+    result = only_result(step(make(**CHANGE), Event(Input.ENDED, at(5), word="nas-stop")))
+    assert result.outcome == "gone"
+    assert "nas-stop" in result.detail
+
+
+@pytest.mark.parametrize("answer", [Input.ACK, Input.NAK])
+def test_a_change_of_a_session_that_the_nas_does_not_know_is_gone(answer):
+    """4.6 and 5.3."""
+    assert only_result(step(sent(**CHANGE), Event(answer, at(5), error_cause=503))).outcome == "gone"
+
+
+def test_a_refused_change_is_tried_with_the_next_set_as_a_disconnect_is():
+    """4.6 and 5.3."""
+    kick = sent(**CHANGE)
+    assert step(kick, Event(Input.NAK, at(5), error_cause=401))[0] == Wait()
+    step(kick, Event(Input.TURN, at(6), identifier=8))
+    assert only_result(step(kick, Event(Input.NAK, at(7), error_cause=401))).outcome == "refused"
+
+
+@pytest.mark.parametrize(("is_silent", "outcome"), [(False, "expired"), (True, "unanswered")])
+@pytest.mark.parametrize("given_input", [Input.CROWDED, Input.TIMER])
+def test_who_has_no_turn_learns_whether_the_nas_is_slow_or_silent(given_input, is_silent, outcome):
+    """5.5 and 5.7: `expired` is decided anew, `unanswered` is the NAS's; nothing was sent in either case, and the result says so."""
+    result = only_result(step(queued(), Event(given_input, at(60_000), is_silent=is_silent)))
+    assert (result.outcome, result.attempts) == (outcome, [])
+    assert "othing was sent" in result.detail
+
+
 HAPPENINGS = st.lists(
     st.tuples(
         st.sampled_from(Input),
@@ -486,7 +610,7 @@ def test_whatever_happens_in_whatever_order_there_is_exactly_one_final_result_by
     """5.4: the timers asked for are kept; everything else comes as it likes."""
     command = order(expires_ms=WALL_MS + lives_s * 1000, confirm_within_s=confirm_within_s)
     sets = ((DEVICE, ADDRESS), (SESSION, NAME, ADDRESS), (SESSION, NAME))
-    kick, outputs = begin(command, Way(sets, 3799, (SESSION,)), at(0))
+    kick, outputs = begin(command, WAY._replace(requests=tuple(map(Request, sets))), at(0))
     finals, acknowledgements, sends = [], 0, 0
     ms = 0.0
 
@@ -509,7 +633,7 @@ def test_whatever_happens_in_whatever_order_there_is_exactly_one_final_result_by
         then = ms + later
         keep_timers(then)
         ms = then
-        impossible = what is Input.TURN and kick.state is not State.QUEUED
+        impossible = what in (Input.TURN, Input.CROWDED) and kick.state is not State.QUEUED
         try:
             note(step(kick, Event(what, at(ms), jitter=jitter, identifier=1, error_cause=cause)))
             assert not impossible

@@ -28,6 +28,7 @@ CIRCUMSTANCES = ({}, {"sets": kicks.SETS[:1]}, {"expires_ms": kicks.WALL_MS + 3_
 HAPPENINGS = (
     ("turn", Input.TURN, 10, None),
     ("turn too late", Input.TURN, 60_000, None),
+    ("crowded", Input.CROWDED, 10, None),
     ("ACK", Input.ACK, 10, None),
     ("ACK with 201, 503", Input.ACK, 10, 503),
     *((f"NAK {follows}", Input.NAK, 10, min(row.number for row in ERROR_CAUSES.values() if row.follows == follows)) for follows in SAYS),
@@ -44,7 +45,7 @@ def edges():
         for circumstance in CIRCUMSTANCES if state is not State.BACKING_OFF else ({},):
             for what, given, ms, cause in HAPPENINGS:
                 kick = kicks.MAKERS[state](**circumstance)
-                if given is Input.TURN and state is not State.QUEUED:
+                if given in (Input.TURN, Input.CROWDED) and state is not State.QUEUED:
                     continue
                 note(found, kick, what, Event(given, kicks.at(ms), error_cause=cause))
             kick = kicks.MAKERS[state](**circumstance)

@@ -21,7 +21,8 @@ def table():
     lines = ["| profile | for | port | MAC address | attribute sets |", "|---|---|---|---|---|"]
     for name, profile in packaged().items():
         sets = "; ".join(
-            " + ".join([*attempt.require, *(f"[{one}]" for one in attempt.also)])  # what is in brackets may be missing
+            ("CoA: " if attempt.request == "coa" else "")
+            + " + ".join([*attempt.require, *(f"[{one}]" for one in attempt.also), *attempt.send])  # what is in brackets may be missing
             for attempt in profile.attempt
         )
         lines.append(f"| `{name}` | {profile.doc.rstrip('.')} | {profile.port} | {profile.calling_station_id} | {sets} |")

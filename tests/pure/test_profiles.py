@@ -13,7 +13,7 @@ from schemas.configuration import PACKAGED_PROFILES, AttributeSet, Disconnect, N
 from schemas.disconnect import DisconnectCommand, DisconnectResult
 from streams.dispatcher import Datagram, Dispatcher, targets
 from streams.kick import Now
-from streams.profiles import ProfileError, attribute_sets, configured, packaged, parse
+from streams.profiles import ProfileError, configured, packaged, parse, requests
 from streams.radius.disconnect import build_disconnect
 from streams.radius.simulated import build_disconnect_reply, encode_attributes, parse_disconnect_request
 
@@ -35,7 +35,7 @@ SESSION = {
 
 
 def names(profile, session=SESSION):
-    return [[one.name for one in attributes] for attributes in attribute_sets(packaged()[profile], session)]
+    return [[one.name for one in request.attributes] for request in requests(packaged()[profile], session)]
 
 
 class Vector:
@@ -62,7 +62,7 @@ def read_vectors():
                 name, port = text.split()
                 vector = vectors[name] = Vector(port)
             case ["sends", text]:
-                vector.sends.append((text.split(), b""))
+                vector.sends.append((text.removeprefix("coa ").split(), b""))
             case ["octets", text]:
                 vector.sends[-1] = (vector.sends[-1][0], vector.sends[-1][1] + bytes.fromhex(text))
             case ["403", text]:
@@ -126,7 +126,7 @@ def test_a_profile_sends_these_octets_and_after_a_refusal_of_the_attributes_the_
 def test_a_profile_s_octets_are_believed_and_say_what_the_session_said(profile):
     """5.1: read as a NAS reads them; a MAC address is the same one in whatever notation, everything else is as it was."""
     for number, (_, octets) in enumerate(VECTORS_BY_PROFILE[profile].sends):
-        identifier, fields = parse_disconnect_request(octets, SECRET)
+        identifier, fields = parse_disconnect_request(octets, SECRET, octets[0])
         assert (identifier, fields.pop("event_timestamp_s")) == (number, WALL_MS // 1000)
         device = fields.pop("calling_station_id", "02-aa-00-00-00-01")
         assert device.lower().translate(str.maketrans("", "", "-:.")) == "02aa00000001"
@@ -170,7 +170,7 @@ def test_a_profile_of_one_s_own_says_only_what_differs():
     mine = configured([change({"extends": "cisco", "port": 3799, "calling_station_id": "aabb.ccdd.eeff"})])["mine"]
     cisco = packaged()["cisco"]
     assert (mine.port, mine.calling_station_id, mine.attempt, mine.doc) == (3799, "aabb.ccdd.eeff", cisco.attempt, cisco.doc)
-    (octets,) = [one.octets for one in attribute_sets(mine, VECTOR_SESSION)[0] if one.name == "Calling-Station-Id"]
+    (octets,) = [one.octets for one in requests(mine, VECTOR_SESSION)[0].attributes if one.name == "Calling-Station-Id"]
     assert octets == b"02aa.0000.0001"
 
 
@@ -198,7 +198,7 @@ def test_a_profile_may_leave_out_event_timestamp_and_message_authenticator():
 def test_an_attribute_that_the_nas_sent_several_times_goes_back_as_often():
     """5.1: RFC 3162 section 3 allows several prefixes."""
     session = {"nas_port_id": "1/1/4:50", "framed_ipv6_prefix": ["2001:db8::/56", "2001:db8:1::/64"]}
-    ((_, first, second),) = attribute_sets(packaged()["nokia"], session)
+    ((_, first, second),) = [request.attributes for request in requests(packaged()["nokia"], session)]
     assert first.octets == bytes.fromhex("0038 20010db8000000")
     assert second.octets == bytes.fromhex("0040 20010db800010000")
 
@@ -222,7 +222,7 @@ def test_hostapd_gets_nothing_that_it_refuses_by_401():
 def test_the_bytes_of_the_default_profile_are_the_nas_s_own():
     """5.1 and 5.2: octet for octet, also where they are no UTF-8."""
     session = {**SESSION, "user_name": {"base64": "/wBi"}, "nas_ipv6_address": "2001:db8::1"}
-    attributes = attribute_sets(packaged()["default"], session)[0]
+    attributes = requests(packaged()["default"], session)[0].attributes
     packet = build_disconnect(
         attributes=[(one.number, one.octets) for one in attributes], secret=b"testing456", identifier=9, event_timestamp_s=1_700_000_000
     )

@@ -53,6 +53,31 @@ def test_a_request_is_laid_out_and_signed_as_rfc_5176_says():
 
 
 @settings(deadline=None)
+@given(
+    st.dictionaries(st.integers(1, 54), st.binary(max_size=253), max_size=8),
+    st.sampled_from([40, 43]),
+    st.integers(0, 255),
+    st.booleans(),
+    st.booleans(),
+)
+def test_pyrad_builds_the_same_request(attributes, code, identifier, is_stamped, is_proven):
+    """5.1: the oracle; for a Disconnect-Request and a CoA-Request."""
+    attributes.pop(26, None)
+    theirs = CoAPacket(code=code, id=identifier, secret=SECRET, message_authenticator=is_proven)
+    for number, octets in [*attributes.items(), *([(55, bytes.fromhex("6b009359"))] if is_stamped else [])]:
+        theirs.setdefault(number, []).append(octets)
+    ours = build_disconnect(
+        attributes=[*attributes.items()],
+        secret=SECRET,
+        identifier=identifier,
+        event_timestamp_s=0x6B009359 if is_stamped else None,
+        code=code,
+        message_authenticator=is_proven,
+    )
+    assert ours == bytes(theirs.RequestPacket())
+
+
+@settings(deadline=None)
 @given(st.sampled_from(sorted(TEXT_FIELDS)), st.binary(max_size=253))
 def test_text_and_octets_go_out_as_they_came_in(code, octets):
     """5.1, 2.3: digits, "0x...", NUL and what is no UTF-8 too."""
