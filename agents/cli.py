@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
-from agents.commands import broker, checks, explain, kick, parts, policy, sessions, simulate, topics, up, watch
+from agents.commands import broker, checks, explain, kick, nas, parts, policy, sessions, simulate, topics, up, watch
 
 
 def _version() -> str:
@@ -39,6 +39,7 @@ for _command in (
     sessions.sessions,
     watch.watch,
     kick.kick,
+    nas.nas,
     explain.explain,
     simulate.simulate,
 ):

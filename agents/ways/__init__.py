@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from agents.ways.huawei_portal import HuaweiPortal
 from schemas.configuration import Configuration, Nas, Via
 from schemas.disconnect import DisconnectCommand
 from schemas.ways import DeviceSession, Finding, WayAnswer
@@ -46,7 +47,9 @@ class Way(Protocol):
         ...
 
 
-_DRIVERS: Mapping[Via, Callable[[Configuration], Way]] = {}
+_DRIVERS: Mapping[Via, Callable[[Configuration], Way]] = {
+    "huawei-portal": HuaweiPortal,
+}
 
 
 def ways(configuration: Configuration) -> dict[str, Way]:

@@ -20,7 +20,8 @@ from schemas.topics import TABLE, TOPICS
 from tests.support.schemas import validate
 
 WANTED = {
-    *("up", "ingest", "worker", "kicker", "broker", "topics", "check", "policy", "sessions", "watch", "kick", "explain", "simulate"),
+    *("up", "ingest", "worker", "kicker", "broker", "topics", "check", "policy", "sessions", "watch", "kick", "nas", "explain"),
+    "simulate",
 }
 POLICY = """
 late_after_s = 30
