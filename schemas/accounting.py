@@ -29,6 +29,7 @@ class AccountingRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=Fals
         gigawords: the packet carried Gigawords, so that the counters are truly 64 bits wide.
         attributes: all attributes without a field of their own, by name or number.
         dropped: attributes whose value had the wrong type (RFC 6929 section 2.8).
+        disbelieved: attributes whose value cannot be true; it stands in `attributes` as it was sent.
         session_time_s: and all others: the RADIUS attribute of that name.
     """
 
@@ -72,3 +73,4 @@ class AccountingRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=Fals
     audit_session_id: Text | None = None
     attributes: msgspec.Raw = msgspec.Raw(b"{}")
     dropped: list[str] = []
+    disbelieved: list[str] = []

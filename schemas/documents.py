@@ -16,7 +16,7 @@ from schemas.accounting import AccountingRecord
 from schemas.codec import JsonValue
 from schemas.disconnect import COMMAND_KIND, NOTICE_KIND, DisconnectCommand, DisconnectResult, SessionNotice
 from schemas.event import SessionEvent
-from schemas.journal import OperatorCommand, PolicyVersion, Rejected, Tick
+from schemas.journal import Claims, Membership, OperatorCommand, PolicyVersion, QuotaOrder, Rejected, Tick
 from schemas.session import IDENTITY_ROW, NAS_ROW, PARTITION_ROW, SESSION_ROW
 from schemas.sighting import Probe, Sighting, Sightings
 from schemas.topics import KIND_HEADER, TOPICS, Topic
@@ -62,6 +62,9 @@ MESSAGES: dict[Topic, tuple[Message, ...]] = {
         Message(DisconnectResult, "result"),
         Message(OperatorCommand, "operator"),
         Message(Sightings, "sighting"),
+        Message(Membership, "membership"),
+        Message(QuotaOrder, "quota"),
+        Message(Claims, "claim"),
     ),
     topics.EVENTS: (Message(SessionEvent),),
     topics.TABLE: (

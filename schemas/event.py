@@ -31,7 +31,7 @@ EventType = Literal[
     "nas.down",
     "nas.silent",
 ]
-SaidBy = Literal["nas-stop", "nas-reboot", "superseded", "stale", "expired", "kicked", "operator", "user-logout"]
+SaidBy = Literal["nas-stop", "nas-reboot", "superseded", "stale", "expired", "kicked", "operator", "user-logout", "moved"]
 
 
 class RecordRef(msgspec.Struct, frozen=True, array_like=False):

@@ -13,8 +13,8 @@ import msgspec
 from schemas.codec import Text
 from schemas.policy import GROUPS_MAX, GroupName, Policy
 
-KINDS = ("accounting", "tick", "policy", "membership", "verdict", "sighting", "result", "operator")
-Kind = Literal["accounting", "tick", "policy", "membership", "verdict", "sighting", "result", "operator"]
+KINDS = ("accounting", "tick", "policy", "membership", "verdict", "sighting", "result", "operator", "quota", "claim")
+Kind = Literal["accounting", "tick", "policy", "membership", "verdict", "sighting", "result", "operator", "quota", "claim"]
 
 
 class Tick(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -106,7 +106,7 @@ class Membership(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class QuotaOrder(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """An operator's word about a quota's window that is open: more of it, or from the beginning. Kind `operator`.
+    """An operator's word about a quota's window that is open: more of it, or from the beginning.
 
     Attributes:
         id: made by who sends it; the same order delivered twice is carried out once.
@@ -121,7 +121,7 @@ class QuotaOrder(msgspec.Struct, kw_only=True, omit_defaults=True):
     """
 
     id: str
-    op: Literal["quota-topup", "quota-reset"]
+    op: Literal["topup", "reset"]
     identity: str
     rule: str
     group: str = ""
@@ -129,6 +129,52 @@ class QuotaOrder(msgspec.Struct, kw_only=True, omit_defaults=True):
     time_ms: int
     who: str = ""
     text: str = ""
+
+
+class Claim(msgspec.Struct, array_like=True, frozen=True):
+    """A session as one partition holds it, told to another (behaviour 2.10); by position, since hundreds of them go into a record.
+
+    Attributes:
+        nas, acct_session_id: which session. identity: under whom it is filed there.
+        state: as in the directory's row. said_by: who said that it has ended.
+        event_ms: the newest event time. event_believed: it is an Event-Timestamp. last_seen_ms: arrival of the last record.
+        started_ms, start_seen, start_believed, order_ms: its beginning, as in the row.
+        session_time_s: and all others: usage so far.
+    """
+
+    nas: str
+    acct_session_id: Text
+    identity: str
+    state: Literal["open", "suspect", "ended"]
+    said_by: str | None
+    event_ms: int
+    event_believed: bool
+    last_seen_ms: int
+    started_ms: int | None
+    start_seen: bool
+    start_believed: bool
+    order_ms: int
+    session_time_s: int | None
+    input_octets: int | None
+    output_octets: int | None
+    input_packets: int | None
+    output_packets: int | None
+
+
+class Claims(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A question of one partition's session agent to another one, or the answer: who holds newer signs of life of these sessions?
+
+    Attributes:
+        op: which of both. partition: whose it is. batch: the offset, in the asking partition's journal, of the tick that asked.
+        time_ms: the log's time of the sender.
+        sessions: those asked about as the asker holds them; in an answer, those of them that the answerer holds under other identities.
+    """
+
+    op: Literal["ask", "answer"]
+    partition: int
+    batch: int
+    time_ms: int
+    sessions: list[Claim] = []
 
 
 class Rejected(msgspec.Struct, kw_only=True, omit_defaults=True):

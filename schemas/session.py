@@ -20,21 +20,20 @@ KickState = Literal["requested", "acknowledged", "refused", "unanswered", "uncon
 
 
 class GroupAnswer(msgspec.Struct, array_like=True, frozen=True):
-    """A group agent's verdict that waits in a session's row for those of its other groups.
+    """A group agent's answer that waits in a session's row for those of its other groups.
 
     Attributes:
-        group, limit: what was asked. granted: whether the session stays. current, most: how many were in, of how many.
-        offset: the verdict's in the journal.
-        victims: sessions that have to go, as `NAS/Acct-Session-Id`, all of this identity.
+        group: which. offset: the verdict's in the journal.
+        refused_by: the limit that refuses; empty: granted. current: slots taken without this session, of most allowed, by that limit.
+        passed: limits passed, as the live log says them.
     """
 
     group: str
-    limit: str
-    granted: bool
-    current: int
-    most: int
     offset: int
-    victims: tuple[str, ...] = ()
+    refused_by: str = ""
+    current: int = 0
+    most: int = 0
+    passed: tuple[str, ...] = ()
 
 
 class SessionRow(msgspec.Struct, array_like=True, gc=False):
@@ -46,7 +45,8 @@ class SessionRow(msgspec.Struct, array_like=True, gc=False):
         opened_offset: the journal offset of its first record.
         opened_by: the Acct-Status-Type of that record.
         started_ms: by the NAS's word: the Start's event time, else the smallest (event time less Acct-Session-Time).
-        start_seen: a Start was seen. start_believed: its time is an Event-Timestamp near its arrival.
+        start_seen: a Start was seen. start_believed: what `started_ms` follows from is an Event-Timestamp near its arrival;
+            event_believed: and so is `event_ms`.
         last_seen_ms: arrival of the last record. event_ms: the newest event time. last_offset: the last record's offset.
         heard_ms: the NAS's talking clock at the last record. observed_s: the interim interval as observed on that clock.
         counts: it takes part in limits (false while only old news was heard of it). unproven: opened by an Interim and not yet heard
@@ -64,6 +64,10 @@ class SessionRow(msgspec.Struct, array_like=True, gc=False):
         session_timeout_s, idle_timeout_s, termination_action: as the NAS told them, where they are believed.
         moved_ms: the NAS's talking clock when octets last moved.
         timeouts: how often it was ordered to go because its time was over.
+        disbelieved: attributes of which the NAS told something that cannot be.
+        claim_offset: the record since which the other partitions are to be asked whether they hold this session under another identity;
+            -1: they are not. claim_batch: the tick that asked them, until all have answered. claimed_ms: `heard_ms` when they were to be
+            asked because it is silent.
     """
 
     nas: str
@@ -134,6 +138,11 @@ class SessionRow(msgspec.Struct, array_like=True, gc=False):
     termination_action: int | str | None = None
     moved_ms: int = 0
     timeouts: int = 0
+    event_believed: bool = False
+    disbelieved: tuple[str, ...] = ()
+    claim_offset: int = -1
+    claim_batch: int = -1
+    claimed_ms: int = -1
 
 
 DISCONNECT_FIELDS = (
@@ -174,6 +183,7 @@ class Window(msgspec.Struct, array_like=True, frozen=True):
         from_ms, until_ms: the window, milliseconds since the epoch.
         used: octets or milliseconds. extra: what an operator gave on top, in the same unit.
         warned: the highest share in percent that was told. reached: the quota's end was told.
+        order_id: of the last operator's order that was carried out.
     """
 
     rule: str
@@ -184,6 +194,7 @@ class Window(msgspec.Struct, array_like=True, frozen=True):
     extra: int = 0
     warned: int = 0
     reached: bool = False
+    order_id: str = ""
 
 
 class Recent(msgspec.Struct, array_like=True, frozen=True):
@@ -191,11 +202,13 @@ class Recent(msgspec.Struct, array_like=True, frozen=True):
 
     Attributes:
         rule: the rate's name. group: in which group or guest type; empty for a user's.
+        until_ms: when the last of them slides out of the window.
     """
 
     rule: str
     group: str
     starts_ms: tuple[int, ...]
+    until_ms: int = 0
 
 
 class IdentityRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -233,6 +246,9 @@ class Boot(msgspec.Struct, array_like=True, frozen=True):
     nas_ip_address: str | None = None
 
 
+Stamps = Literal["", "believed", "disbelieved"]
+
+
 class NasRow(msgspec.Struct, array_like=True):
     """What a partition knows of a NAS (`streams.clock` keeps the clock's part).
 
@@ -245,6 +261,9 @@ class NasRow(msgspec.Struct, array_like=True):
         window_ms: within which it is heard again, as the ingests say.
         unheard_ms: the partition's clock since when no ingest hears it. silent: that was told. Both in its home partition only.
         asked_ms: the partition's clock when it was last asked whether it talks; asked: how often without an answer.
+        interims: an Interim was heard. mute_sessions: sessions in a row that lasted for long and ended without any.
+        stamps: whether its Event-Timestamps are believed. late_ms: by how much its clock is behind: all its records are late by so much.
+            late_since_ms, late_least_ms, late_most_ms: what that is being learned from; since -1: from nothing.
     """
 
     nas: str
@@ -259,6 +278,13 @@ class NasRow(msgspec.Struct, array_like=True):
     silent: bool = False
     asked_ms: int = 0
     asked: int = 0
+    interims: bool = False
+    mute_sessions: int = 0
+    stamps: Stamps = ""
+    late_ms: int = 0
+    late_since_ms: int = -1
+    late_least_ms: int = 0
+    late_most_ms: int = 0
 
 
 class IngestClock(msgspec.Struct, array_like=True, frozen=True):
@@ -275,6 +301,19 @@ class IngestClock(msgspec.Struct, array_like=True, frozen=True):
     leader_ms: int
 
 
+class ClaimBatch(msgspec.Struct, array_like=True, frozen=True):
+    """A question to the other partitions that not all of them have answered yet (`streams.claims`).
+
+    Attributes:
+        batch: the offset of the tick that asked. asked_ms: the partition's clock when they were last asked.
+        waiting: the partitions that have not answered.
+    """
+
+    batch: int
+    asked_ms: int
+    waiting: tuple[int, ...]
+
+
 class PartitionRow(msgspec.Struct, array_like=True):
     """What a partition itself must remember. The state and this offset move in one transaction.
 
@@ -285,6 +324,7 @@ class PartitionRow(msgspec.Struct, array_like=True):
         period_ms: how far apart ticks are.
         leader: the ingest whose ticks drive `clock_ms`.
         ingests: each ingest's own clock.
+        claims: questions to the other partitions that are open.
         policies: (version, offset at which it took effect), the last ones only; the last one is in force.
     """
 
@@ -296,6 +336,7 @@ class PartitionRow(msgspec.Struct, array_like=True):
     leader: str = ""
     ingests: dict[str, IngestClock] = {}
     policies: list[tuple[int, int]] = []
+    claims: tuple[ClaimBatch, ...] = ()
 
 
 R = TypeVar("R", bound=msgspec.Struct)

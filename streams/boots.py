@@ -40,7 +40,25 @@ def ends(boot: Boot, row: SessionRow) -> bool:
     """Whether an open session that the journal saw before the boot has ended with it."""
     if not _same_device(boot, row):
         return False
-    return not (boot.believed and row.start_seen and row.start_believed and (row.started_ms or 0) >= boot.event_ms)
+    began_since = row.start_seen and row.start_believed and (row.started_ms or 0) >= boot.event_ms
+    heard_since = row.event_believed and row.event_ms > boot.event_ms
+    return not (boot.believed and (began_since or heard_since))
+
+
+def shows_life(boot: Boot | None, row: SessionRow, record: AccountingRecord, closed_for_ms: int) -> bool:
+    """Whether an Interim shows that a session which a boot has ended began after that boot, whose record came late.
+
+    Args:
+        boot: the last one of the NAS.
+        row: the session's.
+        record: the Interim.
+        closed_for_ms: how long ago the journal saw the boot that ended it, on the partition's clock.
+    """
+    if boot is not None and _same_device(boot, row) and boot.believed and record.event_source == "event-timestamp":
+        return record.event_ms > boot.event_ms
+    # No clock of the NAS's own tells. Who was dead could speak for so long as his packets were on their way, or as they say themselves.
+    late_ms = max(record.received_ms - record.event_ms, 1000 * (record.acct_delay_s or 0))
+    return closed_for_ms > late_ms + TOLERANCE_MS
 
 
 def began_before(boot: Boot | None, row: SessionRow, record: AccountingRecord) -> bool:

@@ -83,7 +83,8 @@ def merge(row: SessionRow, record: AccountingRecord, offset: int, *, newer: bool
         changed = True
     if not row.start_seen or record.status == "Start":
         _merge_start(row, record)
-    row.event_ms = max(row.event_ms, record.event_ms)
+    if record.event_ms >= row.event_ms:
+        row.event_ms, row.event_believed = record.event_ms, record.event_source == "event-timestamp"
     row.last_seen_ms = max(row.last_seen_ms, record.received_ms)
     row.last_offset = offset
     return changed
@@ -120,13 +121,14 @@ def _merge_attributes(row: SessionRow, record: AccountingRecord, *, newer: bool)
 
 def _merge_start(row: SessionRow, record: AccountingRecord) -> None:
     start_ms = start_by(record)
+    believed = record.event_source == "event-timestamp"
     if record.status == "Start":
         row.started_ms = min(start_ms or 0, row.started_ms or 0) if row.start_seen else start_ms
-        row.start_seen = True
-        row.start_believed = record.event_source == "event-timestamp"
+        row.start_seen, row.start_believed = True, believed
     elif not row.start_seen:
         implied_ms = record.event_ms if start_ms is None else start_ms
-        row.started_ms = implied_ms if row.started_ms is None else min(row.started_ms, implied_ms)
+        if row.started_ms is None or implied_ms < row.started_ms:
+            row.started_ms, row.start_believed = implied_ms, believed
 
 
 def text_key(value: Text) -> str:

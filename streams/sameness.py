@@ -24,8 +24,14 @@ def start_by(record: AccountingRecord) -> int | None:
     return None if record.session_time_s is None else record.event_ms - 1000 * record.session_time_s
 
 
-def sameness(row: SessionRow, record: AccountingRecord) -> Sameness:
-    """Whether the record is about the row's session, a later one, or an earlier one."""
+def sameness(row: SessionRow, record: AccountingRecord, clock_ms: int) -> Sameness:
+    """Whether the record is about the row's session, a later one, or an earlier one.
+
+    Args:
+        row: the session's.
+        record: what is said under its Acct-Session-Id.
+        clock_ms: the partition's clock: how old the row's session can be at most, whatever the clocks of ingests say.
+    """
     start_ms = start_by(record)
     if start_ms is None or row.started_ms is None:
         return "same"
@@ -33,11 +39,27 @@ def sameness(row: SessionRow, record: AccountingRecord) -> Sameness:
         # An Interim's or Stop's start is computed: it must lie after the whole life of the old session as we know it.
         if start_ms > row.event_ms + TOLERANCE_MS:
             return "later"
-        return "earlier" if row.start_seen and record.event_ms < row.started_ms - TOLERANCE_MS else "same"
-    both_believed = record.event_source == "event-timestamp" and row.start_seen and row.start_believed
-    tolerance_ms = BELIEVED_TOLERANCE_MS if both_believed else TOLERANCE_MS
+        return "earlier" if record.event_ms < row.started_ms - TOLERANCE_MS and _knows_better(row, record, clock_ms) else "same"
+    tolerance_ms = BELIEVED_TOLERANCE_MS if row.start_seen and _both_believed(row, record) else TOLERANCE_MS
     # Where no Start was seen yet, this may be the missing one, overtaken by what we know.
     known_until_ms = row.event_ms if row.start_seen else row.event_ms + tolerance_ms
     if start_ms > row.started_ms + tolerance_ms and record.event_ms > known_until_ms:
         return "later"
-    return "earlier" if row.start_seen and start_ms < row.started_ms - tolerance_ms else "same"
+    return "earlier" if start_ms < row.started_ms - tolerance_ms and _knows_better(row, record, clock_ms) else "same"
+
+
+def _both_believed(row: SessionRow, record: AccountingRecord) -> bool:
+    return record.event_source == "event-timestamp" and row.start_believed
+
+
+def _knows_better(row: SessionRow, record: AccountingRecord, clock_ms: int) -> bool:
+    """Whether the row's start can show that a record with an older time is of a session before.
+
+    One clock, the NAS's, has told both; or an Acct-Session-Time is longer than the row's session can have lasted. A time of arrival alone
+    silences no session: an ingest's clock is behind the other's, or was set. A Stop or Start it may keep out, which does no harm.
+    """
+    if not row.start_seen and row.session_time_s is None:
+        return False  # the row's start is the time of an Interim that did not say how long its session had lasted
+    if record.status != "Interim-Update" or _both_believed(row, record):
+        return True
+    return 1000 * (record.session_time_s or 0) > clock_ms - row.opened_clock_ms + TOLERANCE_MS

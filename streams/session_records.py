@@ -41,7 +41,7 @@ def accounting(step: Step, value: bytes) -> None:
 def _session(step: Step, record: AccountingRecord, session_id: Text) -> None:
     key = session_key(record.nas, session_id if isinstance(session_id, str) else merge.text_key(session_id))
     row = step.change.session(key)
-    same = "same" if row is None else sameness.sameness(row, record)
+    same = "same" if row is None else sameness.sameness(row, record, step.core.row.clock_ms)
     status: transitions.Input = record.status  # type: ignore[assignment]  # one of SESSION_STATUSES
     action = transitions.action_for(row, status, same)
     if action == "replace" and row is not None:
@@ -76,12 +76,13 @@ def _known(step: Step, row: SessionRow, record: AccountingRecord, action: transi
         ends.end(step, row, "nas-stop", cause=_cause(record), ended_ms=record.event_ms)
     elif action == "correct":
         _correct(step, row, record, changed=changed)
-    elif action == "reopen-if-newer" and newer:
+    elif newer and (action == "reopen-if-newer" or (action == "reopen-if-after-boot" and _outlived(step, row, record))):
         _reopen(step, row, record, heard_ms)
 
 
 def _open(step: Step, key: str, row: SessionRow, record: AccountingRecord) -> None:
     merge.merge(row, record, step.offset, newer=True)
+    row.opened_clock_ms = step.core.row.clock_ms - (record.received_ms - row.order_ms)
     row.heard_ms = step.core.heard_ms(row.nas, step.change)
     step.change.put(key, row)
     if record.status == "Stop":
@@ -146,6 +147,12 @@ def _reopen(step: Step, row: SessionRow, record: AccountingRecord, heard_ms: int
     step.event("session.reopened", row)
     if row.kick_state == "acknowledged":
         _alive(step, row)
+
+
+def _outlived(step: Step, row: SessionRow, record: AccountingRecord) -> bool:
+    """Whether a session that a boot has ended began after it (behaviour 2.4)."""
+    nas = step.change.nas(row.nas)
+    return boots.shows_life(None if nas is None else nas.boot, row, record, step.core.row.clock_ms - (row.closed_ms or 0))
 
 
 def _rename(step: Step, row: SessionRow, identity: str) -> None:

@@ -6,8 +6,10 @@ follows (behaviours 2.1, 2.2, 2.6):
 
 * `absent`     no row
 * `open`       it runs
-* `ended`      the NAS said so itself, by Stop or by reboot
-* `presumed`   we concluded so (stale, kicked, superseded): a record that comes after shows that we were wrong, or what it used in the end
+* `ended`      the NAS said so itself, by Stop
+* `rebooted`   the NAS said so by Accounting-On or -Off, which may have come after what began since
+* `presumed`   we concluded so (stale, kicked, superseded, moved): a record that comes after shows that we were wrong, or what it
+               used in the end
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Literal
 
 from schemas.session import SessionRow
 
-State = Literal["absent", "open", "ended", "presumed"]
+State = Literal["absent", "open", "ended", "rebooted", "presumed"]
 Input = Literal["Start", "Interim-Update", "Stop"]
 Sameness = Literal["same", "later", "earlier"]
 Action = Literal[
@@ -27,6 +29,7 @@ Action = Literal[
     "fill-in",
     "correct",
     "reopen-if-newer",
+    "reopen-if-after-boot",
     "replace",
     "ignore",
 ]
@@ -39,6 +42,7 @@ Action = Literal[
 * `fill-in`: what the late record knows (its true start) is merged, without event
 * `correct`: the late Stop's usage is merged, `session.updated` where it differs
 * `reopen-if-newer`: it lives after all, `session.reopened`; a record older than its last sign of life is merged only
+* `reopen-if-after-boot`: it began after the boot that ended it, `session.reopened`; any other record is merged only
 * `replace`: another session under the same id: the row's is ended as superseded if open, then the new one is treated as `absent`
 * `ignore`: a record of a session that was replaced long ago
 """
@@ -53,11 +57,14 @@ TRANSITIONS: dict[tuple[State, Input], Action] = {
     ("ended", "Start"): "fill-in",
     ("ended", "Interim-Update"): "fill-in",
     ("ended", "Stop"): "correct",
+    ("rebooted", "Start"): "fill-in",
+    ("rebooted", "Interim-Update"): "reopen-if-after-boot",
+    ("rebooted", "Stop"): "correct",
     ("presumed", "Start"): "fill-in",
     ("presumed", "Interim-Update"): "reopen-if-newer",
     ("presumed", "Stop"): "correct",
 }
-_OUR_CONCLUSION = ("stale", "kicked", "expired", "superseded", "operator")
+_OUR_CONCLUSION = ("stale", "kicked", "expired", "superseded", "operator", "moved")
 
 
 def state_of(row: SessionRow | None) -> State:
@@ -66,6 +73,8 @@ def state_of(row: SessionRow | None) -> State:
         return "absent"
     if row.state != "ended":
         return "open"
+    if row.said_by == "nas-reboot":
+        return "rebooted"
     return "presumed" if row.said_by in _OUR_CONCLUSION else "ended"
 
 

@@ -9,7 +9,7 @@ from schemas.codec import Octets, encode
 from schemas.disconnect import Attempt, DisconnectCommand, DisconnectResult, SessionNotice
 from schemas.documents import MESSAGES, asyncapi, message_of, topic_schema
 from schemas.event import RecordRef, SessionEvent
-from schemas.journal import KINDS, OperatorCommand, PolicyVersion, Rejected, Tick
+from schemas.journal import KINDS, Claim, Claims, OperatorCommand, PolicyVersion, Rejected, Tick
 from schemas.policy import Limit, Policy, Quota
 from schemas.session import IDENTITY_ROW, NAS_ROW, PARTITION_ROW, SESSION_ROW, IdentityRow, IngestClock, NasRow, PartitionRow, SessionRow
 from schemas.sighting import Probe, Sighting, Sightings
@@ -69,7 +69,10 @@ NOTICE = SessionNotice(command_id="0-7-1-alice", nas="campus", identity="alice",
 ORDER = OperatorCommand(id="k-0", identity="alice", nas="campus", acct_session_id="a-1", time_ms=1, expires_ms=2, who="root", text="why")
 SIGHTING = Sighting(time_ms=1, by="prober", mac="02:aa:00:00:00:01", address="192.0.2.7", probe_id="0-9-0-alice", nas="campus")
 PROBE = Probe(id="0-9-0-alice", kind="arp", nas="campus", addresses=["192.0.2.7"], rule="handshake", asked_ms=1)
+CLAIM = Claim("campus", "a-1", "alice", "open", None, 1, True, 1, 1, True, True, 1, None, None, None, None, None)
+CLAIMS = Claims(op="ask", partition=3, batch=9, time_ms=1, sessions=[CLAIM])
 EXAMPLES = [
+    (ACCOUNTING, "claim", "claim", encode(CLAIMS)),
     (ACCOUNTING, "alice", "accounting", encode(RECORD)),
     (ACCOUNTING, None, "tick", encode(Tick(ingest="i-1", wall_ms=1, mono_ms=2, full=True, began=[("campus", 60_000)]))),
     (ACCOUNTING, None, "policy", encode(POLICY_VERSION)),

@@ -86,6 +86,35 @@ def test_an_interim_whose_start_lies_after_the_whole_old_session_opens_a_new_one
     journal.nothing_else()
 
 
+def test_an_old_interim_that_comes_after_one_of_the_session_that_has_its_id_now_is_not_merged_into_it() -> None:
+    """2.1: also where the Start of the session that runs is not in, and its Interim alone tells when it began."""
+    journal = play(
+        interim(at_s=1000, session_time_s=100, input_octets=5), interim(at_s=700, session_time_s=700, input_octets=900, late_s=400)
+    )
+    assert journal.types() == ["session.started"]
+    row = journal.open_row()
+    assert (row.started_ms, row.session_time_s, row.input_octets) == (T0_MS + 900_000, 100, 5)
+    journal.nothing_else()
+
+
+def test_without_believed_clocks_an_interim_of_a_longer_session_than_the_one_that_runs_is_not_merged_into_it() -> None:
+    """2.1: Acct-Session-Time and the partition's clock tell, however the clocks of ingests stand to each other."""
+    journal = play(interim(at_s=1000, session_time_s=100, **UNBELIEVED), interim(at_s=700, session_time_s=700, **UNBELIEVED))
+    assert journal.types() == ["session.started"]
+    assert journal.open_row().session_time_s == 100
+    journal.nothing_else()
+
+
+def test_a_time_of_arrival_alone_makes_no_record_an_older_one() -> None:
+    """2.1, 3.5: it came through an ingest that is an hour behind; the session lives, and is not taken for silent."""
+    journal = play(tick(0), start(at_s=3600, **UNBELIEVED)).pass_time(60, "ap1")
+    heard_ms = journal.open_row().heard_ms
+    journal.feed(interim(at_s=60, **UNBELIEVED))
+    assert journal.open_row().heard_ms > heard_ms
+    assert journal.types() == ["session.started", "session.updated"]
+    journal.nothing_else()
+
+
 def test_a_stop_of_a_later_session_closes_that_one_and_its_grace_begins_then() -> None:
     """2.1, 2.2: an id reused by a session of which only the Stop was seen."""
     journal = play(tick(0), start(at_s=0), stop(at_s=10))
@@ -340,11 +369,43 @@ def test_a_session_that_began_after_the_boot_by_both_clocks_goes_on() -> None:
     journal.nothing_else()
 
 
-@pytest.mark.parametrize("doubted", [start("s1", at_s=30, **UNBELIEVED), interim("s1", at_s=30, session_time_s=0)])
-def test_where_a_clock_is_not_believed_the_journals_order_decides(doubted: Record) -> None:
+def test_a_session_that_was_heard_of_after_the_boot_by_both_clocks_goes_on() -> None:
+    """2.4: also where its Start is not in, or has no time that is believed."""
+    journal = play(interim("s1", at_s=30, session_time_s=0), start("s2", at_s=1, **UNBELIEVED), interim("s2", at_s=40))
+    journal.feed(on(at_s=20, late_s=25))
+    assert journal.types() == ["session.started", "session.started", "session.updated", "nas.up"]
+    journal.nothing_else()
+
+
+@pytest.mark.parametrize("boot", [on(at_s=20, late_s=15), on(at_s=35, **UNBELIEVED)])
+def test_where_a_clock_is_not_believed_the_journals_order_decides(boot: Record) -> None:
     """2.4: what the journal saw before the boot has ended."""
-    journal = play(doubted, on(at_s=20, late_s=15))
+    journal = play(start("s1", at_s=30, **UNBELIEVED), boot)
     assert journal.types() == ["session.started", "session.ended", "nas.up"]
+    journal.nothing_else()
+
+
+def test_an_interim_newer_than_the_boot_by_both_clocks_reopens_what_a_late_boot_has_ended() -> None:
+    """2.4, 2.6: the boot came late, and of the session nothing was in that had a time which is believed."""
+    journal = play(start("s1", at_s=30, **UNBELIEVED), on(at_s=20, late_s=15))
+    journal.events()
+    journal.feed(interim("s1", at_s=19, session_time_s=0, late_s=17))
+    journal.nothing_else()
+    journal.feed(interim("s1", at_s=40, session_time_s=10))
+    (event,) = journal.events()
+    assert (event.type, event.said_by, event.ended_ms) == ("session.reopened", None, None)
+    journal.open_row("s1")
+    journal.nothing_else()
+
+
+def test_without_believed_clocks_an_interim_long_after_the_boot_reopens_what_it_has_ended() -> None:
+    """2.4, 2.6: whoever was dead speaks no more, but for the packets that are on their way."""
+    journal = play(tick(0), start(at_s=0, **UNBELIEVED), on(at_s=1, **UNBELIEVED)).pass_time(59)
+    journal.feed(interim(at_s=60, **UNBELIEVED)).pass_time(2)
+    journal.feed(interim(at_s=62, late_s=30, event_source="acct-delay-time", acct_delay_s=30))
+    assert journal.types() == ["session.started", "session.ended", "nas.up"]
+    journal.feed(interim(at_s=63, **UNBELIEVED))
+    assert journal.types() == ["session.reopened"]
     journal.nothing_else()
 
 

@@ -89,9 +89,7 @@ class Checks:
         self._usage: dict[Place, tuple[str, int, int, int]] = {}
         self._seqs: dict[tuple[int, str, int], int] = defaultdict(int)
         self._ids: set[str] = set()
-        self._started: set[str] = set()
         self._stopped: set[str] = set()
-        self._excused: set[str] = set()
         self._boots: set[tuple[int, str]] = set()
         self._heard_ms: dict[str, int] = {}
         self._ordered: dict[str, tuple[str, int]] = {}
@@ -147,9 +145,8 @@ class Checks:
 
     def _ended(self, worker: Worker, stored: Stored, event: SessionEvent, session: TrueSession) -> None:
         if event.said_by != "stale":
-            if event.said_by == "nas-reboot" and self._is_told_late(worker.partition, stored, session):
-                self._excused.add(session.uid)
-            elif session.ended_ms is None or session.ended_ms > stored.at_ms:
+            told_late = event.said_by == "nas-reboot" and self._is_told_late(worker.partition, stored, session)
+            if not told_late and (session.ended_ms is None or session.ended_ms > stored.at_ms):
                 _broken("live-ended", f"{session.uid} runs, and is called ended by {event.said_by} (record {worker.core.next_offset - 1})")
             return
         rule = liveness.rule_for(worker.core.policy.policy, event.nas)
@@ -167,12 +164,12 @@ class Checks:
             _broken("stale-too-early", f"{text}; {rule.times} times {traits.interval_s} s, {event.text}")
 
     def _is_told_late(self, partition: int, stored: Stored, session: TrueSession) -> bool:
-        """A boot that the journal hears of for the first time, after a session that began since and of which no Start with an
-        Event-Timestamp is in: as yet the journal's order decides then (`streams.boots`), and no Interim opens the session again."""
+        """A boot that the journal hears of for the first time, after a session that began since, where the NAS has no clock that is
+        believed: the journal's order decides (`streams.boots`). Its Interims must open the session again: `live-missing` asks for it."""
         packet = stored.packet
         if packet is None or (partition, packet.name) in self._boots:
             return False
-        return session.uid not in self._started or not session.nas.traits.stamps or session.nas.traits.clock_off_ms == TWO_DAYS_MS
+        return not session.nas.traits.stamps or session.nas.traits.clock_off_ms == TWO_DAYS_MS
 
     def _take_command(self, command: DisconnectCommand) -> None:
         self.counts["command"] += 1
@@ -198,8 +195,6 @@ class Checks:
         """After a record about a session: usage never falls, is never more than the truth, and exact once the Stop is in."""
         assert stored.packet is not None
         self._heard_ms[session.uid] = stored.at_ms
-        if stored.packet.status == "Start":
-            self._started.add(session.uid)
         if stored.packet.status == "Stop":
             self._stopped.add(session.uid)
         key = session_key(session.nas.traits.name, session.session_id)
@@ -285,7 +280,7 @@ class Checks:
                 if row.kick_state in limits.IN_FLIGHT and row.kick_id in old:
                     _broken("kick-for-ever", f"{row.class_} has {row.kick_id} under way ({row.kick_state}) after all is quiet")
         alive = {session.uid for session in self._world.sessions.values() if session.ended_ms is None and session.started_ms < long_ago_ms}
-        if missing := alive - open_uids - self._excused:
+        if missing := alive - open_uids:
             _broken("live-missing", f"{sorted(missing)} run and report, and are not open in the table")
         finals = Counter(result.command_id for results in self._system.results for result in results if result.final)
         if wrong := [command_id for command_id in self._ordered if finals[command_id] != 1 and (finals[command_id] or command_id in old)]:
