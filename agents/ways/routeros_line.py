@@ -28,7 +28,9 @@ REPLY_BYTES_MAX = 16 * 1024 * 1024
 SHOWN_MAX = 120
 _TLS_RECORD = b"\x15\x03"
 """A TLS alert (RFC 8446 section 5.1): what a port with TLS says to one without."""
-_ANY_PEER = "DEFAULT:aNULL:@SECLEVEL=0"
+_REPLY = b"!"
+"""What the first word of a reply begins with; its length is one octet."""
+_ANY_PEER = "HIGH:aNULL:@SECLEVEL=0"
 """Without a certificate api-ssl takes anonymous Diffie-Hellman only, which OpenSSL has no higher level for."""
 
 logging.getLogger("librouteros").disabled = True
@@ -109,7 +111,7 @@ class Line:
         except (OSError, EOFError) as gone:
             raise RouterOsError(self._why_closed()) from gone
         except (LibRouterosError, IndexError) as broken:  # an unknown length, a sentence without a word
-            raise RouterOsError(f"what {self._who} says is no RouterOS API: is this the port of the service api?") from broken
+            raise RouterOsError(self._no_api()) from broken
 
     async def _reply(self) -> tuple[list[dict[str, str]], dict[str, str]]:
         rows, refused = [], None
@@ -130,9 +132,7 @@ class Line:
     def _sentence(self, message: str) -> tuple[str, Refusal]:
         user, refusal = self._disconnect.user, refusal_of(message)
         if refusal == "login":
-            sentence = (
-                f"{self._who} refuses the login of {user!r}: {message}. The user, the password, or the policy api of its group is wrong"
-            )
+            sentence = f"{self._who} refuses the login of {user!r}: {message}. User, password, or the policy api of its group is wrong"
         elif refusal == "permission":
             sentence = f"{self._who} does not let {user!r} do this: {message}. The group of that user needs the policies {POLICIES}"
         else:
@@ -140,11 +140,18 @@ class Line:
         return sentence, refusal
 
     def _why_closed(self) -> str:
-        if not self._disconnect.tls and self._transport.first == _TLS_RECORD:
+        first = self._transport.first
+        if not self._disconnect.tls and first == _TLS_RECORD:
             return f"{self._who} speaks TLS on that port: write tls = true, or name the port of the service api"
-        if not self._transport.first:
-            return f"{self._who} closed the connection without a word: see /ip service for the addresses it takes"
+        if not first:
+            tls = "" if self._disconnect.tls else " Or that port speaks TLS: then write tls = true"
+            return f"{self._who} closed the connection without a word: /ip service says which addresses it takes.{tls}"
+        if len(first) == 2 and not first.endswith(_REPLY):
+            return self._no_api()
         return f"{self._who} closed the connection in the middle"
+
+    def _no_api(self) -> str:
+        return f"what {self._who} says is no RouterOS API: is this the port of the service api?"
 
 
 class _Transport:
@@ -176,9 +183,12 @@ class _Transport:
         self.left_bytes -= length
         if self.left_bytes < 0:
             raise RouterOsError(f"the device's reply is larger than {REPLY_BYTES_MAX} octets")
-        octets = await self.reader.readexactly(length)
-        if len(self.first) < 2:
-            self.first = (self.first + octets)[:2]
+        try:
+            octets = await self.reader.readexactly(length)
+        except asyncio.IncompleteReadError as short:
+            self.first = (self.first + short.partial)[:2]
+            raise
+        self.first = (self.first + octets[:2])[:2]
         return octets
 
     async def close(self) -> None:
