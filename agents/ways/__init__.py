@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from agents.ways.huawei_portal import HuaweiPortal
+from agents.ways.routeros import RouterOs
 from schemas.configuration import Configuration, Nas, Via
 from schemas.disconnect import DisconnectCommand
 from schemas.ways import DeviceSession, Finding, WayAnswer
@@ -48,6 +49,7 @@ class Way(Protocol):
 
 
 _DRIVERS: Mapping[Via, Callable[[Configuration], Way]] = {
+    "routeros": RouterOs,
     "huawei-portal": HuaweiPortal,
 }
 
