@@ -19,7 +19,8 @@ GUEST = "guest:"
 """Before a guest type's name, where groups and guest types stand together."""
 GROUPS_MAX = 100
 """So many groups an identity may be in."""
-GroupName = Annotated[str, Meta(pattern=r"^[^\s,;|]+$", max_length=128)]
+GROUP_NAME_CHARACTERS_MAX = 128
+GroupName = Annotated[str, Meta(pattern=r"^[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$", max_length=GROUP_NAME_CHARACTERS_MAX)]
 Pattern = Annotated[str, Meta(min_length=1, max_length=253)]
 Seconds = Annotated[int, Meta(ge=0, le=31_622_400)]  # up to a leap year
 PositiveSeconds = Annotated[int, Meta(ge=1, le=31_622_400)]

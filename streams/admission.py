@@ -20,12 +20,14 @@ from typing import NamedTuple
 
 from schemas.admission import Answer, Question
 from schemas.codec import display
+from schemas.journal import PolicyVersion
 from schemas.session import SessionRow
 from streams import limits
 from streams.identity import NOBODY, IdentityRules
 from streams.live_view import LiveView, Moved
 from streams.mac import normal_mac
 from streams.merge import text_key
+from streams.rulebook import Rulebook
 
 RESERVATIONS_MAX = 1_000_000
 _LAST = 2**62
@@ -104,6 +106,7 @@ class Desk:
         self.reservations = reservations
         self._rules = rules
         self._redirect = redirect
+        self._books: dict[int, Rulebook] = {}
 
     def ask(self, question: Question, now_ms: float, new_id: str) -> Answer:
         """Answer a question; one that is allowed is reserved for.
@@ -128,18 +131,26 @@ class Desk:
         ]
         newcomer = SessionRow(question.nas, "", identity, "open", device=device, order_ms=_LAST, last_seen_ms=_LAST, opened_offset=_LAST)
         others = [row for row in rows if limits.counts(row)] + [_as_row(each, identity, nth) for nth, each in enumerate(reserved)]
-        verdict = limits.decide(home.policy.policy.limits, newcomer, others, home.identity(identity).holds, home.row.clock_ms)
-        breach = verdict.breach
+        scene = limits.Scene(self._book(home.policy), home.identity(identity), home.row.clock_ms)
+        asked = scene.book.questions(scene.known.groups)
+        verdict = limits.decide(scene, (*asked.first, *asked.last), newcomer, others)
+        breach = verdict.breach or next(iter(verdict.reported), None)
         if breach is not None and newcomer in breach.victims:
             reason = breach.text + (f"; {len(reserved)} of them reserved a moment ago" if reserved else "")
-            return Answer(allowed=False, reason=reason, rule=breach.limit.name, redirect=self._redirect, policy_version=version)
+            return Answer(allowed=False, reason=reason, rule=breach.asked.limit.name, redirect=self._redirect, policy_version=version)
         reservation = self.reservations.reserve(identity, question.nas, device, now_ms, new_id)
         if breach is None:
             reason, rule = "; ".join(verdict.passed) or "no limit applies", None
         else:
             who = "another session goes when this one starts" if breach.victims else "the rule lets it be"
-            reason, rule = f"{breach.text}; {who}", breach.limit.name
+            reason, rule = f"{breach.text}; {who}", breach.asked.limit.name
         return Answer(allowed=True, reason=reason, rule=rule, reservation=reservation.id, policy_version=version)
+
+    def _book(self, version: PolicyVersion) -> Rulebook:
+        """A version ready to be asked; partitions may be one version apart for a moment."""
+        if version.version not in self._books:
+            self._books = {version.version: Rulebook(version.policy)}
+        return self._books[version.version]
 
     def identity_of(self, question: Question) -> str:
         """Whom the question is about, by the ingest's rules."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from schemas.disconnect import COMMAND_KIND, NOTICE_KIND, DisconnectCommand, Reason, SessionNotice
 from schemas.event import RecordRef
 from schemas.session import DISCONNECT_FIELDS, SessionRow
@@ -25,14 +27,32 @@ def kick(
     """Order a disconnect, unless one is under way for this session (behaviour 5.5)."""
     if row.kick_state in limits.IN_FLIGHT:
         return
+    because = because if because is not None else [step.ref(row.last_offset)]
+    command = _command(step, row, reason, attempt=attempt, rule=rule, because=because, who=who, text=text)
+    row.kick_id, row.kick_state, row.kick_attempt, row.kick_reason, row.kick_rule = command.id, "requested", attempt, reason, rule
+    version = command.policy_version
+    step.event("disconnect.requested", row, command_id=command.id, because=because, rule=rule, policy_version=version, text=text)
+    step.to_kicker(row, COMMAND_KIND, command)
+
+
+def change(step: Step, row: SessionRow, coa: dict[str, str], *, rule: str, text: str) -> str | None:
+    """Order a CoA-Request with these attributes (behaviour 4.6): the session stays, keeps its slots, and what it may do changes.
+
+    Returns:
+        The command's id; None where a disconnect is under way, which leaves nothing to change.
+    """
+    if row.kick_state in limits.IN_FLIGHT:
+        return None
+    command = _command(step, row, "quota", rule=rule, because=[step.ref(step.offset)], text=text, coa=coa)
+    step.to_kicker(row, COMMAND_KIND, command)
+    return command.id
+
+
+def _command(step: Step, row: SessionRow, reason: Reason, **more: Any) -> DisconnectCommand:
     policy = step.core.policy
     confirm_within_s = policy.policy.confirm_within_s
-    because = because if because is not None else [step.ref(row.last_offset)]
-    command_id = step.new_id(row.identity)
-    row.kick_id, row.kick_state, row.kick_attempt, row.kick_reason, row.kick_rule = command_id, "requested", attempt, reason, rule
-    command = DisconnectCommand(
-        id=command_id,
-        attempt=attempt,
+    return DisconnectCommand(
+        id=step.new_id(row.identity),
         time_ms=step.time_ms,
         expires_ms=step.time_ms + confirm_within_s * 1000,
         confirm_within_s=confirm_within_s,
@@ -40,16 +60,9 @@ def kick(
         identity=row.identity,
         session={name: value for name, field in _FIELD_OF.items() if (value := getattr(row, field)) is not None},
         reason=reason,
-        rule=rule,
         policy_version=policy.version or None,
-        because=because,
-        who=who,
-        text=text,
+        **more,
     )
-    step.event(
-        "disconnect.requested", row, command_id=command_id, because=because, rule=rule, policy_version=policy.version or None, text=text
-    )
-    step.to_kicker(row, COMMAND_KIND, command)
 
 
 def notice_if_kicked(step: Step, row: SessionRow) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schemas.event import SaidBy
-from schemas.session import SessionRow
+from schemas.session import IdentityRow, PartitionRow, SessionRow
 from streams import disconnects
 from streams.step import Step
 from streams.table import key_of
@@ -36,6 +36,30 @@ def forget_identity(step: Step, identity: str, going: int) -> None:
     """Let go of an identity's row where so many of its sessions go and no other is left."""
     if step.core.table.rows_of.get(identity, 0) > going:
         return
-    holds = step.change.identity(identity, step.offset).holds
-    if all(hold.until_ms <= step.core.row.clock_ms for hold in holds):
+    known = step.change.identity(identity, step.offset)
+    left_ms = kept_for_ms(known, step.core.row)
+    if left_ms is None:
+        return
+    if left_ms > 0:
+        step.core.table.linger(identity, step.core.row.wall_ms + left_ms)
+    else:
         step.change.identities[identity] = None
+
+
+def let_go(step: Step, identity: str) -> None:
+    """An identity without sessions has lingered for as long as what was kept of it mattered."""
+    if identity in step.core.table.identities:
+        forget_identity(step, identity, 0)
+
+
+def kept_for_ms(known: IdentityRow, partition: PartitionRow) -> int | None:
+    """How long an identity without sessions is still to be remembered: None for good (an operator gave it groups), 0 not at all.
+
+    Holds and rates are on the partition's clock, windows on the log's wall clock.
+    """
+    if known.groups:
+        return None
+    lasting = [hold.until_ms - partition.clock_ms for hold in known.holds]
+    lasting += [window.until_ms - partition.wall_ms for window in known.windows if window.used or window.extra]
+    lasting += [recent.until_ms - partition.clock_ms for recent in known.recent]
+    return max(0, *lasting, 0)

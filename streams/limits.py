@@ -1,20 +1,34 @@
-"""How many at a time: does a newcomer breach a limit, and who goes? Pure: (limits, the identity's sessions, newcomer) -> verdict.
+"""How many at a time: does a newcomer breach a limit, and who goes? Pure: (rules, the identity's sessions, newcomer) -> verdict.
 
-Behaviours 4.1, 4.2, 4.4, 4.5. This version decides the limits of a user; those of groups and guest types stand in the policy until the
-group agent counts them.
+Behaviours 4.1 to 4.5. What is decided here is what one partition knows: limits of a user, of a user in a group, of a guest type. A limit of
+a whole group is the group agent's; when it is asked, in the fixed order, is `limiting`'s.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from schemas.policy import Limit
-from schemas.session import Hold, SessionRow
+from schemas.session import Hold, IdentityRow, SessionRow
+from streams.memberships import groups_of
+from streams.rulebook import Asked, Rulebook
 
-ENFORCED = ("user",)
-"""`applies_to` values that this version decides."""
 IN_FLIGHT = ("requested", "acknowledged")
 """A session whose disconnect is under way holds no slot."""
+
+
+class Scene(NamedTuple):
+    """What a question rests on beside the sessions.
+
+    Attributes:
+        book: the policy. known: the identity's row: its groups, and the devices that may not evict now.
+        clock_ms: the partition's clock, for holds and counter time limits.
+    """
+
+    book: Rulebook
+    known: IdentityRow
+    clock_ms: int
 
 
 class Breach(NamedTuple):
@@ -22,20 +36,23 @@ class Breach(NamedTuple):
 
     Attributes:
         current: how many were open before the newcomer.
+        counted: the sessions that it counted, oldest record first.
         victims: whose disconnect follows; empty for a rule that only reports.
         text: the sentence with the figures.
     """
 
-    limit: Limit
+    asked: Asked
     current: int
+    counted: list[SessionRow]
     victims: list[SessionRow]
     text: str
 
 
 class Verdict(NamedTuple):
-    """The first breach, if any, and the rules that the newcomer passed with their counts."""
+    """The first breach of a rule that disconnects, if any; breaches of rules that only report; the rules passed, with their counts."""
 
     breach: Breach | None
+    reported: list[Breach]
     passed: list[str]
 
 
@@ -44,36 +61,108 @@ def counts(row: SessionRow) -> bool:
     return row.state != "ended" and row.counts and row.kick_state not in IN_FLIGHT
 
 
-def decide(limits: tuple[Limit, ...], newcomer: SessionRow, others: list[SessionRow], holds: tuple[Hold, ...], clock_ms: int) -> Verdict:
-    """Ask the limits in the policy's order; the first that fails is the named reason.
+def acts(limit: Limit) -> bool:
+    """Whether somebody goes when the limit is breached; else it only reports, and hides no limit behind it."""
+    return limit.action == "disconnect" and limit.victim != "none"
+
+
+def counts_in(scene: Scene, asked: Asked, row: SessionRow) -> bool:
+    """Whether a session of an identity that takes part in the counts is counted by this limit.
+
+    Not where the limit leaves it alone (`except`, another group), nor when its counter time limit is over, nor when it breached this limit
+    and was let be (behaviour 4.3).
+    """
+    limit = asked.limit
+    if limit.name in row.breached:
+        return False
+    if limit.counter_time_limit_s and scene.clock_ms - row.opened_clock_ms >= limit.counter_time_limit_s * 1000:
+        return False
+    if limit.applies_to == "user" and not limit.exempt:
+        return True
+    return (limit.name, asked.group) in scene.book.questions(groups_of(scene.known, row)).keys
+
+
+def decide(scene: Scene, questions: Iterable[Asked], newcomer: SessionRow, others: Sequence[SessionRow]) -> Verdict:
+    """Ask limits in their order; the first that fails and disconnects is the named reason.
 
     Args:
-        limits: the policy's.
+        scene: the policy, the identity, the time.
+        questions: the limits to ask, of `Rulebook.questions`.
         newcomer: the session that has just begun; its row says `counts`.
-        others: the identity's other sessions that count.
-        holds: devices of this identity that may not evict now.
-        clock_ms: the partition's clock, for the holds.
+        others: the identity's other sessions that count (`counts`).
     """
     passed: list[str] = []
-    for limit in limits:
-        if limit.applies_to not in ENFORCED:
+    reported: list[Breach] = []
+    for asked in questions:
+        limit = asked.limit
+        counted = [other for other in others if counts_in(scene, asked, other)]
+        current = slots_taken(limit, counted)
+        if _has_slot(limit, newcomer, counted) or current < limit.max_sessions:
+            passed.append(passed_text(asked, current, limit.max_sessions))
             continue
-        current = _count(limit, others)
-        if _has_slot(limit, newcomer, others) or current < limit.max_sessions:
-            passed.append(f"{limit.name}: {current} open of {limit.max_sessions} allowed")
+        text = breach_text(asked, current, limit.max_sessions)
+        if not acts(limit):
+            reported.append(Breach(asked, current, counted, [], text))
             continue
-        held = _is_held(limit, newcomer, holds, clock_ms)
-        victims = [newcomer] if held and limit.victim != "none" else _victims(limit, newcomer, others)
-        text = f"user limit {limit.name}: {current} open of {limit.max_sessions} allowed"
+        held = is_held(limit, newcomer, scene.known.holds, scene.clock_ms)
         if held:
             text += "; this device was evicted by it a moment ago"
-        return Verdict(Breach(limit, current, [] if limit.action == "report" else victims, text), passed)
-    return Verdict(None, passed)
+        victims = [newcomer] if held else choose(limit, newcomer, counted)
+        return Verdict(Breach(asked, current, counted, victims, text), reported, passed)
+    return Verdict(None, reported, passed)
 
 
-def still_over(limit: Limit, row: SessionRow, others: list[SessionRow]) -> bool:
+def still_over(scene: Scene, asked: Asked, row: SessionRow, others: Sequence[SessionRow]) -> bool:
     """Whether a session that was to go for this limit still has to, after its disconnect could not be carried out in time."""
-    return not _has_slot(limit, row, others) and _count(limit, others) >= limit.max_sessions
+    counted = [other for other in others if counts_in(scene, asked, other)]
+    return not _has_slot(asked.limit, row, counted) and slots_taken(asked.limit, counted) >= asked.limit.max_sessions
+
+
+def surplus(asked: Asked, counted: Sequence[SessionRow]) -> list[SessionRow]:
+    """Who goes when a limit comes (`on_change = "enforce"`) and finds too many: as many slots as are over it, chosen as its victims are.
+
+    For `all-others`, as for `oldest`, the newest stay.
+
+    Args:
+        asked: the limit.
+        counted: one identity's sessions that it counts.
+    """
+    limit = asked.limit
+    if limit.victim == "least-recently-active":
+        slots = list(dict.fromkeys(_slot(limit, row) for row in sorted(counted, key=_idleness, reverse=True)))[::-1]
+    else:
+        slots = list(dict.fromkeys(_slot(limit, row) for row in sorted(counted, key=_age)))
+    over = max(0, len(slots) - limit.max_sessions)
+    going = set(slots[len(slots) - over :] if limit.victim == "newest" else slots[:over])
+    return [row for row in sorted(counted, key=_age) if _slot(limit, row) in going]
+
+
+def passed_text(asked: Asked, current: int, most: int) -> str:
+    """What the live log says of a rule that was passed."""
+    return f"{asked.limit.name}{_where(asked)}: {current} open of {most} allowed"
+
+
+def breach_text(asked: Asked, current: int, most: int) -> str:
+    """The reason as a sentence with the figures (behaviour 4.9)."""
+    return f"{asked.limit.applies_to} limit {passed_text(asked, current, most)}"
+
+
+def is_held(limit: Limit, newcomer: SessionRow, holds: Iterable[Hold], clock_ms: int) -> bool:
+    """Whether the newcomer's device was evicted by this limit a moment ago, and so evicts nobody in turn."""
+    return any(h.device == newcomer.device and h.rule == limit.name and clock_ms < h.until_ms for h in holds)
+
+
+def choose(limit: Limit, newcomer: SessionRow, others: Sequence[SessionRow]) -> list[SessionRow]:
+    """Who goes so that the newcomer finds a slot: all sessions of one device. Who was over the limit before is left (`on_change`)."""
+    if limit.victim == "all-others":
+        return sorted(others, key=_age)
+    rows = sorted([*others, newcomer], key=_idleness if limit.victim == "least-recently-active" else _age)
+    going = _slot(limit, rows[-1] if limit.victim == "newest" else rows[0])
+    return [row for row in rows if _slot(limit, row) == going]
+
+
+def _where(asked: Asked) -> str:
+    return f" in {asked.group}" if asked.group else ""
 
 
 def _slot(limit: Limit, row: SessionRow) -> str | int:
@@ -81,27 +170,13 @@ def _slot(limit: Limit, row: SessionRow) -> str | int:
     return row.device if limit.count == "devices" and row.device is not None else row.opened_offset
 
 
-def _count(limit: Limit, rows: list[SessionRow]) -> int:
+def slots_taken(limit: Limit, rows: Sequence[SessionRow]) -> int:
+    """How many slots of a limit these sessions take together."""
     return len({_slot(limit, row) for row in rows}) if rows else 0
 
 
-def _has_slot(limit: Limit, newcomer: SessionRow, others: list[SessionRow]) -> bool:
+def _has_slot(limit: Limit, newcomer: SessionRow, others: Sequence[SessionRow]) -> bool:
     return any(_slot(limit, row) == _slot(limit, newcomer) for row in others)
-
-
-def _is_held(limit: Limit, newcomer: SessionRow, holds: tuple[Hold, ...], clock_ms: int) -> bool:
-    return any(h.device == newcomer.device and h.rule == limit.name and clock_ms < h.until_ms for h in holds)
-
-
-def _victims(limit: Limit, newcomer: SessionRow, others: list[SessionRow]) -> list[SessionRow]:
-    """Who goes so that the newcomer finds a slot: all sessions of one device. Who was over the limit before is left (`on_change`)."""
-    if limit.victim == "none":
-        return []
-    if limit.victim == "all-others":
-        return sorted(others, key=_age)
-    rows = sorted([*others, newcomer], key=_idleness if limit.victim == "least-recently-active" else _age)
-    going = _slot(limit, rows[-1] if limit.victim == "newest" else rows[0])
-    return [row for row in rows if _slot(limit, row) == going]
 
 
 def _age(row: SessionRow) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from schemas.event import EventType
 from schemas.journal import OperatorCommand
 from schemas.session import KickState, SessionRow
 from schemas.topics import session_key
-from streams import disconnects, ends, limits, merge
+from streams import disconnects, ends, group_slots, limiting, limits, merge
 from streams.step import Step
 
 DISCONNECT_ATTEMPTS_MAX = 3
@@ -82,9 +82,9 @@ def _decided_anew(step: Step, row: SessionRow) -> bool:
         return False
     rule, reason = row.kick_rule, row.kick_reason
     if reason == "limit":
-        limit = next((x for x in step.core.policy.policy.limits if x.name == rule and x.action == "disconnect"), None)
-        others = [o for o in step.change.open_of(row.identity) if o is not row and limits.counts(o)]
-        if row.state == "ended" or limit is None or not limits.still_over(limit, row, others):
+        if group_slots.ask_again(step, row, rule):
+            return True
+        if row.state == "ended" or not limiting.still_over(step, row, rule):
             return False
     elif row.state != "ended":
         return False  # it was stale, and has been heard since

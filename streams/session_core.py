@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from schemas.codec import decoder, encode
 from schemas.journal import PolicyVersion, Tick
-from schemas.policy import Liveness
+from schemas.policy import Liveness, Policy
 from schemas.session import (
     IDENTITY_ROW,
     NAS_ROW,
@@ -20,8 +20,9 @@ from schemas.session import (
     SessionRow,
 )
 from schemas.topics import nas_key, partition_key, policy_row_key
-from streams import clock, deaths, ends, liveness, outcomes, session_records
+from streams import clock, deaths, ends, group_slots, limiting, liveness, membership_records, metering, outcomes, session_records
 from streams.partition_core import Handler, PartitionCore, newer_version
+from streams.rulebook import Rulebook
 from streams.step import Output, Step
 from streams.table import Change, Table
 
@@ -33,7 +34,8 @@ class SessionCore(PartitionCore):
     """One partition's state and the step over its journal.
 
     Attributes:
-        table: its rows. open_sessions: how many are open. touched: rows changed since the last checkpoint.
+        table: its rows. book: the policy in force, ready to be asked.
+        open_sessions: how many are open. touched: rows changed since the last checkpoint.
     """
 
     def __init__(self, partition: int, partitions: int, journal_topic: str) -> None:
@@ -42,9 +44,13 @@ class SessionCore(PartitionCore):
             "policy": _policy,
             "result": outcomes.result,
             "operator": outcomes.operator,
+            "membership": membership_records.membership,
+            "quota": metering.order,
+            "verdict": group_slots.verdict,
         }
         super().__init__(partition, partitions, journal_topic, handlers)
         self.table = Table(self._deadline)
+        self.book = Rulebook(self.policy.policy)
         self._rules: dict[str, Liveness | None] = {}
         self._heard: dict[str, int] = {}
 
@@ -77,6 +83,7 @@ class SessionCore(PartitionCore):
     def restored(self) -> None:
         """All rows are back: build the indexes."""
         self._rules.clear()
+        self.book = Rulebook(self.policy.policy)
         self.table.index_all()
 
     @property
@@ -115,7 +122,29 @@ class SessionCore(PartitionCore):
     def _step(self, offset: int, handler: Handler, value: bytes, out: list[Output]) -> None:
         step = Step(self, offset)
         handler(step, value)
+        before = self.policy.policy
+        self._commit(step, out)
+        if step.new_policy is not None and limiting.needs_sweep(before, self.policy.policy):
+            self._sweep(offset, step.nth, before, out)
+
+    def _commit(self, step: Step, out: list[Output]) -> None:
+        if self.book.has_group_limits:
+            group_slots.settle(step)
         step.commit(out)
+
+    def _sweep(self, offset: int, nth: int, before: Policy, out: list[Output]) -> None:
+        """Put a new policy to the sessions that are open, each identity as a change of its own, in an order that no index decides."""
+        enforced = limiting.enforced_by(before, self.policy.policy)
+        for identity in sorted(self.table.open_of):
+            step = Step(self, offset, nth)
+            try:
+                limiting.sweep(step, identity, enforced, self.policy)
+                group_slots.settle(step)
+            except Exception as poison:  # noqa: BLE001 - as for a tick's deaths
+                self._reject(offset, "policy", None, None, out, reason="poison", detail=f"{type(poison).__name__}: {poison}")
+                continue
+            step.commit(out)
+            nth = step.nth
 
     def _tick(self, offset: int, value: bytes, out: list[Output]) -> None:
         """Time goes on; each death is a change of its own, so that one bad row does not stop the clock."""
@@ -136,6 +165,11 @@ class SessionCore(PartitionCore):
         while purged < PURGED_PER_TICK_MAX and (key := self.table.past_grace(closed_before_ms)) is not None:
             nth = self._atomically(offset, nth, out, key, ends.purge)
             purged += 1
+        while purged < PURGED_PER_TICK_MAX and (identity := self.table.lingered(row.wall_ms)) is not None:
+            step = Step(self, offset, nth)
+            ends.let_go(step, identity)
+            step.commit(out)
+            purged += 1
 
     def _atomically(self, offset: int, nth: int, out: list[Output], key: str, do: Callable[[Step, SessionRow], None]) -> int:
         step = Step(self, offset, nth)
@@ -146,7 +180,7 @@ class SessionCore(PartitionCore):
         except Exception as poison:  # noqa: BLE001 - as above
             self._reject(offset, "tick", None, None, out, reason="poison", detail=f"{type(poison).__name__}: {poison}")
             return nth
-        step.commit(out)
+        self._commit(step, out)
         return step.nth
 
     def _talk(self, tick: Tick, elapsed_ms: int, gone: list[str]) -> dict[str, NasRow]:
@@ -192,6 +226,7 @@ class SessionCore(PartitionCore):
 
     def policy_changed(self, version: PolicyVersion, offset: int) -> None:
         """A newer version holds from this offset on."""
+        self.book = Rulebook(version.policy)
         rearm = version.policy.liveness != self.policy.policy.liveness
         self._in_force(version, offset)
         self.table.touched[policy_row_key(self.partition)] = None

@@ -12,7 +12,7 @@ from schemas.codec import Text, decoder
 from schemas.event import EventType, SessionEvent
 from schemas.session import NasRow, SessionRow
 from schemas.topics import session_key
-from streams import boots, disconnects, ends, limiting, liveness, merge, sameness, transitions
+from streams import boots, disconnects, ends, limiting, liveness, memberships, merge, metering, quotas, sameness, transitions
 from streams.partitioner import partition_of
 from streams.step import RecordRefused, Step
 
@@ -64,7 +64,8 @@ def _known(step: Step, row: SessionRow, record: AccountingRecord, action: transi
     heard_ms = step.core.heard_ms(row.nas, step.change)
     if action == "update" and newer and record.interim_interval_s is None:
         row.observed_s = liveness.observed_interval_s(row, heard_ms, record.event_ms, record.session_time_s)
-    changed = merge.merge(row, record, step.offset, newer=newer)
+    used, since_ms = quotas.usage_of(row), row.last_seen_ms
+    changed = _merge(step, row, record, newer=newer)
     if row.state != "ended" and heard_ms > row.heard_ms:
         row.heard_ms = heard_ms
     if action == "update":
@@ -78,13 +79,26 @@ def _known(step: Step, row: SessionRow, record: AccountingRecord, action: transi
         _correct(step, row, record, changed=changed)
     elif newer and (action == "reopen-if-newer" or (action == "reopen-if-after-boot" and _outlived(step, row, record))):
         _reopen(step, row, record, heard_ms)
+    if step.core.book.has_meters:
+        metering.used(step, row, used, since_ms)
+
+
+def _merge(step: Step, row: SessionRow, record: AccountingRecord, *, newer: bool) -> bool:
+    """A record's facts and the groups that it tells; whether anything that a subscriber sees is different."""
+    changed = merge.merge(row, record, step.offset, newer=newer)
+    told = step.core.book.told.by(record) if newer else None
+    if told is not None and memberships.take(row, told):
+        changed = True
+    return changed
 
 
 def _open(step: Step, key: str, row: SessionRow, record: AccountingRecord) -> None:
-    merge.merge(row, record, step.offset, newer=True)
+    _merge(step, row, record, newer=True)
     row.opened_clock_ms = step.core.row.clock_ms - (record.received_ms - row.order_ms)
     row.heard_ms = step.core.heard_ms(row.nas, step.change)
     step.change.put(key, row)
+    if record.status != "Start" and step.core.book.has_meters:
+        metering.used(step, row, quotas.Usage(0, 0), row.order_ms)
     if record.status == "Stop":
         ends.end(step, row, "nas-stop", cause=_cause(record), ended_ms=record.event_ms)
         return
@@ -100,7 +114,8 @@ def _open(step: Step, key: str, row: SessionRow, record: AccountingRecord) -> No
         return
     verdict = limiting.verdict(step, row)
     step.event("session.started", row, passed=verdict.passed)
-    limiting.breach(step, row, verdict.breach)
+    if not (step.core.book.has_meters and metering.began(step, row)):
+        limiting.follow(step, row, verdict)
 
 
 def _lives_on(step: Step, row: SessionRow, record: AccountingRecord) -> None:
@@ -120,7 +135,7 @@ def _prove(step: Step, row: SessionRow, record: AccountingRecord) -> None:
         row.counts = True
     elif row.interims > 1:
         row.unproven = False
-        limiting.breach(step, row, limiting.verdict(step, row).breach)
+        limiting.follow(step, row, limiting.verdict(step, row))
 
 
 def _alive(step: Step, row: SessionRow) -> None:

@@ -87,6 +87,7 @@ class Table:
         rows: packed rows of sessions by their key in `session.table`. identities, nases: the other rows, by name.
         deadline: (open session) -> deadline on its NAS's talking clock, or None. Handed in: it depends on the policy in force.
         open_count: open sessions.
+        lingering: identities without sessions that are remembered for a while, by the wall time at which they are looked at again.
         touched: keys to be written at the next checkpoint.
     """
 
@@ -100,6 +101,7 @@ class Table:
         self.rows_of: dict[str, int] = {}
         self.deadlines: dict[str, list[tuple[int, str]]] = {}
         self.closed: list[tuple[int, str]] = []
+        self.lingering: list[tuple[int, str]] = []
         self.touched: dict[str, None] = {}
         self.deadline = deadline
 
@@ -129,6 +131,16 @@ class Table:
             else:
                 self.closed.append((row.closed_ms or 0, key))
         heapq.heapify(self.closed)
+        self.lingering = [(0, identity) for identity, known in self.identities.items() if identity not in self.rows_of and not known.groups]
+        heapq.heapify(self.lingering)
+
+    def linger(self, identity: str, until_ms: int) -> None:
+        """Look at an identity again when the log's wall clock shows this."""
+        heapq.heappush(self.lingering, (until_ms, identity))
+
+    def lingered(self, wall_ms: int) -> str | None:
+        """Take an identity that has lingered long enough, or has got sessions meanwhile; None: there is none."""
+        return heapq.heappop(self.lingering)[1] if self.lingering and self.lingering[0][0] <= wall_ms else None
 
     def due(self, nas: str, clock_ms: int) -> str | None:
         """Take the key of the NAS's session whose deadline was over first on its talking clock; None: there is none."""

@@ -3,9 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.policy import Limit
-from schemas.session import Hold, SessionRow
-from streams.limits import Verdict, counts, decide, still_over
+from schemas.policy import Limit, Policy
+from schemas.session import Hold, IdentityRow, SessionRow
+from streams.limits import Scene, Verdict, counts, still_over
+from streams.limits import decide as decide_in
+from streams.rulebook import Asked, Rulebook
 
 
 def session(number: int, device: str | None = "own", **fields: object) -> SessionRow:
@@ -16,6 +18,11 @@ def session(number: int, device: str | None = "own", **fields: object) -> Sessio
 
 def limit(most: int, **fields: object) -> Limit:
     return Limit(**{"name": f"max-{most}", "applies_to": "user", "max_sessions": most, **fields})  # type: ignore[arg-type]
+
+
+def decide(rules: tuple[Limit, ...], newcomer: SessionRow, others: list[SessionRow], holds: list[Hold], clock_ms: int) -> Verdict:
+    scene = Scene(Rulebook(Policy(limits=rules)), IdentityRow("bob", holds=tuple(holds)), clock_ms)
+    return decide_in(scene, scene.book.questions(()).first, newcomer, others)
 
 
 def victims(verdict: Verdict) -> list[int]:
@@ -47,12 +54,13 @@ def test_a_newcomer_breaches_exactly_when_the_slots_are_taken_and_none_is_its_ow
 
     taken = {slot(row) for row in others}
     verdict = decide((rule,), newcomer, others, [], 0)
-    assert (verdict.breach is not None) == (len(taken) >= most and slot(newcomer) not in taken)
-    if verdict.breach is None:
+    breach = verdict.breach if victim != "none" else next(iter(verdict.reported), None)
+    assert (breach is not None) == (len(taken) >= most and slot(newcomer) not in taken)
+    if breach is None:
         assert verdict.passed == [f"max-{most}: {len(taken)} open of {most} allowed"]
         return
-    assert verdict.breach.current == len(taken)
-    going = verdict.breach.victims
+    assert breach.current == len(taken)
+    going = breach.victims
     staying = [row for row in [*others, newcomer] if row not in going]
     assert not {slot(row) for row in going} & {slot(row) for row in staying}
     if victim == "none":
@@ -79,7 +87,7 @@ def test_the_first_limit_that_fails_is_named_and_those_before_it_have_passed() -
     """4.1."""
     verdict = decide((limit(3), limit(1), limit(0)), session(9), [session(1)], [], 0)
     assert verdict.breach is not None
-    assert verdict.breach.limit.name == "max-1"
+    assert verdict.breach.asked.limit.name == "max-1"
     assert verdict.passed == ["max-3: 1 open of 3 allowed"]
 
 
@@ -91,8 +99,13 @@ def test_a_held_device_is_itself_the_victim_until_its_hold_is_over() -> None:
     assert victims(decide((oldest,), mine, [session(1)], hold, 999)) == [9]
     assert victims(decide((oldest,), mine, [session(1)], hold, 1000)) == [1]
     assert victims(decide((limit(1, victim="oldest", name="other"),), mine, [session(1)], hold, 0)) == [1]
-    assert victims(decide((limit(1, victim="none"),), mine, [session(1)], hold, 0)) == []
-    assert victims(decide((limit(1, victim="oldest", action="report"),), mine, [session(1)], hold, 0)) == []
+
+
+def test_a_rule_that_reports_hides_no_rule_behind_it() -> None:
+    """4.10: tried out beside the rules in force, it changes nothing about them."""
+    verdict = decide((limit(0, victim="none"), limit(1, action="report", name="dry"), limit(1)), session(9), [session(1)], [], 0)
+    assert [breach.asked.limit.name for breach in verdict.reported] == ["max-0", "dry"]
+    assert victims(verdict) == [9]
 
 
 def test_who_counts() -> None:
@@ -108,6 +121,10 @@ def test_who_counts() -> None:
 
 def test_a_session_still_has_to_go_while_the_others_fill_the_limit() -> None:
     """DESIGN "The kicker": asked again after its command came too late."""
-    assert still_over(limit(1), session(1), [session(2)])
-    assert not still_over(limit(2), session(1), [session(2)])
-    assert not still_over(limit(1), session(1, "a"), [session(2, "a")])
+
+    def over(rule: Limit, row: SessionRow, other: SessionRow) -> bool:
+        return still_over(Scene(Rulebook(Policy(limits=(rule,))), IdentityRow("bob"), 0), Asked(rule, ""), row, [other])
+
+    assert over(limit(1), session(1), session(2))
+    assert not over(limit(2), session(1), session(2))
+    assert not over(limit(1), session(1, "a"), session(2, "a"))

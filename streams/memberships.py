@@ -1,0 +1,38 @@
+"""Who is in which groups: by an operator's word (the identity's row) and by what records told (the session's row).
+
+Law of this file: pure. A session is in its identity's groups and in those that its own records told. A newer word replaces the older one:
+an operator's list as a whole, an attribute's groups when a record carries that attribute again.
+"""
+
+from __future__ import annotations
+
+from schemas.policy import GROUPS_MAX
+from schemas.session import IdentityRow, SessionRow
+from streams.told_groups import Told
+
+
+def groups_of(known: IdentityRow, row: SessionRow) -> tuple[str, ...]:
+    """The groups and guest types (`guest:NAME`) that a session is in, the operator's first."""
+    if not row.groups:
+        return known.groups
+    return known.groups + tuple(group for group in row.groups if group not in known.groups)
+
+
+def normal(groups: tuple[str, ...]) -> tuple[str, ...]:
+    """An operator's list as it is kept: each name once, in the order of the alphabet, so that the same groups are the same tuple."""
+    return tuple(sorted(set(groups)))[:GROUPS_MAX]
+
+
+def take(row: SessionRow, told: Told) -> bool:
+    """Put what a record told into the session's row.
+
+    Returns:
+        Whether its groups are others now.
+    """
+    kept = [(group, by) for group, by in zip(row.groups, row.groups_by, strict=True) if by not in told.attributes]
+    merged = dict([*kept, *told.groups])
+    pairs = sorted(merged.items())[:GROUPS_MAX]
+    groups = tuple(group for group, _ in pairs)
+    changed = groups != row.groups
+    row.groups, row.groups_by = groups, tuple(by for _, by in pairs)
+    return changed

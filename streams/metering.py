@@ -1,0 +1,147 @@
+"""Quotas and rates put to work on a `Step`: what a Start meets, what told usage leads to, what an operator orders.
+
+The rules themselves: `quotas`, `rates`. A quota that is spent acts once on the sessions that are open, and on each new Start until its
+window closes. A session that cannot be disconnected is not ordered to go again and again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from schemas.codec import decoder
+from schemas.event import EventType
+from schemas.journal import QuotaOrder
+from schemas.policy import Quota, Rate
+from schemas.session import SessionRow
+from streams import disconnects, limiting, limits, quotas, rates
+from streams.step import RecordRefused, Step
+from streams.windows import Span
+
+_ORDER = decoder(QuotaOrder).decode
+
+
+def began(step: Step, row: SessionRow) -> bool:
+    """A session has begun: its Start is counted, and it is held against what is spent.
+
+    Returns:
+        Whether it has to go, so that no limit need be asked.
+    """
+    asked = limiting.questions_of(step, row)
+    if asked.rates:
+        _count_start(step, row)
+    if asked.quotas:
+        known, now_ms = limiting.known_of(step, row), _now_ms(step)
+        for stand in quotas.spent(known, asked.quotas, step.core.book.calendar, now_ms):
+            if stand.quota.action != "report":
+                _act(step, stand, [row])
+    return row.kick_state in limits.IN_FLIGHT
+
+
+def used(step: Step, row: SessionRow, before: quotas.Usage, since_ms: int) -> None:
+    """A record told of a session's usage.
+
+    Args:
+        step: the record.
+        row: the session's, its counters merged.
+        before: its counters until then.
+        since_ms: the arrival of the record before, or when the session began; on the clock of `step.time_ms`.
+    """
+    asked = limiting.questions_of(step, row).quotas
+    after = quotas.usage_of(row)
+    grown = quotas.Usage(after.octets - before.octets, after.time_ms - before.time_ms)
+    if not asked or grown == (0, 0):
+        return
+    known, now_ms = limiting.known_of(step, row), _now_ms(step)
+    told = Span(now_ms - max(0, step.time_ms - since_ms), now_ms)
+    met = [
+        (quota, group, quotas.add(quota, quotas.window_of(known, quota, group, step.core.book.calendar, now_ms), grown, told))
+        for quota, group in asked
+        if quota.applies_to != "group"
+    ]
+    windows = [each.window for _, _, each in met]
+    step.change.identities[row.identity] = replace(known, windows=quotas.keep(known, windows, now_ms))
+    for quota, group, each in met:
+        stand = quotas.Stand(quota, group, each.window)
+        if each.share:
+            _tell(step, "quota.warning", row, stand, more=f"; {each.share} % are reached")
+        if each.is_reached:
+            _reached(step, row, stand)
+
+
+def order(step: Step, value: bytes) -> None:
+    """An operator's top-up or reset of the window that is open.
+
+    Raises:
+        RecordRefused: no such quota is in the policy.
+    """
+    order = _ORDER(value)
+    step.time_ms = order.time_ms
+    quota = next((each for each in step.core.policy.policy.quotas if each.name == order.rule), None)
+    if quota is None:
+        raise RecordRefused("unknown-rule", f"the policy in force has no quota named {order.rule!r}")
+    known, now_ms = step.change.identity(order.identity, step.offset), _now_ms(step)
+    window = quotas.window_of(known, quota, order.group, step.core.book.calendar, now_ms)
+    if window.order_id == order.id:
+        return  # the same order again
+    if order.op == "topup":
+        window = replace(window, extra=window.extra + order.amount * (1 if quota.octets else 1000))
+    else:
+        window = replace(window, used=0, warned=0)
+    window = replace(quotas.judge(quota, window).window, order_id=order.id)
+    step.change.identities[order.identity] = replace(known, windows=quotas.keep(known, [window], now_ms))
+
+
+def _count_start(step: Step, row: SessionRow) -> None:
+    asked = limiting.questions_of(step, row).rates
+    known = limiting.known_of(step, row)
+    counted = [(r, group, rates.add(known, r, group, step.core.row.clock_ms)) for r, group in asked if r.applies_to != "group"]
+    step.change.identities[row.identity] = replace(known, recent=rates.keep(known, [each.recent for _, _, each in counted], asked))
+    for rate, group, each in counted:
+        if not each.is_exceeded:
+            continue
+        text = rates.sentence(rate, group, each.before)
+        _event(step, "rate.exceeded", row, rate, group, current=each.before, max=rate.starts, text=text)
+        if rate.action == "disconnect":
+            disconnects.kick(step, row, "rate", rule=rate.name, text=text)
+
+
+def _reached(step: Step, row: SessionRow, stand: quotas.Stand) -> None:
+    if stand.quota.action == "report":
+        _tell(step, "quota.reached", row, stand)
+        return
+    rule = (stand.quota, stand.group)
+    touched = [other for other in step.change.open_of(row.identity) if rule in limiting.questions_of(step, other).quotas]
+    if not touched:
+        _tell(step, "quota.reached", row, stand)  # by the last session's own Stop
+    _act(step, stand, touched)
+
+
+def _act(step: Step, stand: quotas.Stand, rows: list[SessionRow]) -> None:
+    """Tell of a spent quota, and disconnect or change these sessions."""
+    quota, text = stand.quota, quotas.sentence(stand)
+    for row in rows:
+        command_id = disconnects.change(step, row, quota.coa, rule=quota.name, text=text) if quota.action == "coa" else None
+        _tell(step, "quota.reached", row, stand, command_id=command_id)
+        if quota.action == "disconnect":
+            disconnects.kick(step, row, "quota", rule=quota.name, because=[step.ref(step.offset)], text=text)
+
+
+def _tell(
+    step: Step, event_type: EventType, row: SessionRow, stand: quotas.Stand, *, more: str = "", command_id: str | None = None
+) -> None:
+    quota, window = stand.quota, stand.window
+    unit = 1 if quota.octets else 1000
+    figures = {"current": window.used // unit, "max": quotas.most(quota, window) // unit}
+    _event(step, event_type, row, quota, stand.group, text=quotas.sentence(stand) + more, command_id=command_id, **figures)
+
+
+def _event(step: Step, event_type: EventType, row: SessionRow, rule: Quota | Rate, group: str, **figures: Any) -> None:
+    version = step.core.policy.version
+    step.event(event_type, row, rule=rule.name, scope=rule.applies_to, group=group or None, policy_version=version, **figures)
+
+
+def _now_ms(step: Step) -> int:
+    """The log's time for the calendar: the leading ingest's wall clock at its last tick."""
+    return step.core.row.wall_ms or step.time_ms

@@ -1,0 +1,136 @@
+"""Usage quotas (behaviour 4.6): how much of a window is used, which shares were passed, and whether it is spent. Pure.
+
+Theory of operation. A session's counters grow from record to record; what they grew by is told usage, spread evenly between the two
+records (`windows.share_in`). A quota keeps its open window only: used so far, what an operator gave on top, what was told. A closed window
+is forgotten with the first look after its end, and everybody begins anew. A new quota counts from the first record after it took effect.
+Sessions at the same time add up, time as well as octets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from schemas.policy import Quota
+from schemas.session import IdentityRow, SessionRow, Window
+from streams.windows import Calendar, Span, share_in
+
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+class Usage(NamedTuple):
+    """A session's counters: octets of both directions, milliseconds of session time."""
+
+    octets: int
+    time_ms: int
+
+
+class Stand(NamedTuple):
+    """How somebody stands with a quota: the rule, in which group or guest type (empty for a user's), the window that is open."""
+
+    quota: Quota
+    group: str
+    window: Window
+
+
+class Met(NamedTuple):
+    """What adding usage led to.
+
+    Attributes:
+        window: as it is now. share: the share in percent to warn of; 0: none.
+        is_reached: the quota is spent with this usage, and was not before.
+    """
+
+    window: Window
+    share: int
+    is_reached: bool
+
+
+def usage_of(row: SessionRow) -> Usage:
+    """A session's counters so far; what was never said is 0."""
+    return Usage((row.input_octets or 0) + (row.output_octets or 0), 1000 * (row.session_time_s or 0))
+
+
+def most(quota: Quota, window: Window | None) -> int:
+    """What may be used in a window: octets or milliseconds, an operator's top-up put in."""
+    return (quota.octets or 1000 * (quota.time_s or 0)) + (window.extra if window is not None else 0)
+
+
+def window_of(known: IdentityRow, quota: Quota, group: str, calendar: Calendar, now_ms: int) -> Window:
+    """An identity's window of a quota that is open now, a new one if need be.
+
+    A clock that goes back opens no window again: the one that is kept holds until its end.
+    """
+    for window in known.windows:
+        if (window.rule, window.group) == (quota.name, group) and now_ms < window.until_ms:
+            return window
+    span = calendar.window(quota.per, quota.time_zone, now_ms)
+    return Window(quota.name, group, span.from_ms, span.until_ms)
+
+
+def is_spent(quota: Quota, window: Window) -> bool:
+    """Whether nothing is left in a window."""
+    return window.used >= most(quota, window)
+
+
+def add(quota: Quota, window: Window, grown: Usage, told: Span) -> Met:
+    """Add told usage to a window.
+
+    Args:
+        quota: the rule.
+        window: the one that is open.
+        grown: by how much a session's counters grew.
+        told: between which moments.
+    """
+    amount = share_in(grown.octets if quota.octets else grown.time_ms, told, Span(window.from_ms, window.until_ms))
+    return judge(quota, replace(window, used=window.used + amount))
+
+
+def judge(quota: Quota, window: Window) -> Met:
+    """What is to be told of a window as it stands, once."""
+    allowed = most(quota, window)
+    spent = window.used >= allowed
+    shares = [share for share in quota.warn_at if window.used * 100 >= share * allowed]
+    share = max(shares, default=0)
+    is_reached = spent and not window.reached
+    is_news = share > window.warned and not spent
+    now = replace(window, warned=max(share, window.warned) if shares else 0, reached=spent)
+    return Met(now, share if is_news else 0, is_reached)
+
+
+def keep(known: IdentityRow, windows: list[Window], now_ms: int) -> tuple[Window, ...]:
+    """An identity's windows with these in them; closed ones go. In a fixed order, so that the same state is the same row."""
+    changed = {(window.rule, window.group): window for window in windows}
+    kept = [w for w in known.windows if w.until_ms > now_ms and (w.rule, w.group) not in changed]
+    return tuple(sorted([*kept, *changed.values()], key=lambda w: (w.rule, w.group)))
+
+
+def spent(known: IdentityRow, quotas: tuple[tuple[Quota, str], ...], calendar: Calendar, now_ms: int) -> Iterator[Stand]:
+    """The quotas that somebody has nothing left of."""
+    for quota, group in quotas:
+        if quota.applies_to != "group":
+            window = window_of(known, quota, group, calendar, now_ms)
+            if is_spent(quota, window):
+                yield Stand(quota, group, window)
+
+
+def sentence(stand: Stand) -> str:
+    """A window in words, with the figures: `user quota daily: 1.9 GiB of 2.0 GiB used this day`."""
+    quota, group, window = stand
+    where = f" in {group}" if group else ""
+    figures = [_amount(quota, figure) for figure in (window.used, most(quota, window))]
+    return f"{quota.applies_to} quota {quota.name}{where}: {figures[0]} of {figures[1]} used this {quota.per}"
+
+
+def _amount(quota: Quota, figure: int) -> str:
+    if not quota.octets:
+        minutes, seconds = divmod(figure // 1000, 60)
+        return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {seconds} s"
+    amount, unit = float(figure), UNITS[0]
+    for unit in UNITS:
+        if amount < 1024 or unit == UNITS[-1]:
+            break
+        amount /= 1024
+    return f"{figure} B" if unit == "B" else f"{amount:.1f} {unit}"

@@ -1,0 +1,112 @@
+"""The policy made ready to be asked: which rules touch somebody who is in these groups, and in which order they are asked.
+
+Law of this file: (policy) -> by groups, the rules in the fixed order of behaviour 4.1: user, user in group, group, guest type; within a
+kind the policy's order. What it costs to find them is paid once for each set of groups, so a rule costs nothing to whom it cannot touch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from schemas.policy import GUEST, Duration, Limit, Policy, Quota, Rate
+from streams.told_groups import ToldGroups
+from streams.windows import Calendar
+
+REMEMBERED_MAX = 4096
+"""Sets of groups whose rules are remembered; when that many are known, all are forgotten and found again."""
+
+
+class Asked(NamedTuple):
+    """A limit as it is asked about one session.
+
+    Attributes:
+        limit: the rule. group: in which group, or guest type without its prefix; empty for a user's.
+    """
+
+    limit: Limit
+    group: str
+
+
+class Questions(NamedTuple):
+    """The rules that touch a session in certain groups.
+
+    Attributes:
+        first: the user's limits, then those of the user in each group: decided here, before any group is asked.
+        group: limits of whole groups, which the group agent counts.
+        last: limits of guest types: decided here, after the groups.
+        quotas, rates, durations: (rule, group) each.
+        keys: (limit's name, group) of first and last, to see quickly whether another session is counted in one.
+    """
+
+    first: tuple[Asked, ...]
+    group: tuple[Asked, ...]
+    last: tuple[Asked, ...]
+    quotas: tuple[tuple[Quota, str], ...]
+    rates: tuple[tuple[Rate, str], ...]
+    durations: tuple[tuple[Duration, str], ...]
+    keys: frozenset[tuple[str, str]]
+
+
+class Rulebook:
+    """One version of the policy, indexed by the groups that a session is in.
+
+    Attributes:
+        policy: what it was made of. told: groups that come with records. calendar: the quotas' windows.
+        has_group_limits: whether any limit counts whole groups. has_meters: whether there is a quota or a rate.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.told = ToldGroups(policy.memberships)
+        self.calendar = Calendar()
+        self.has_group_limits = any(limit.applies_to == "group" for limit in policy.limits)
+        self.has_meters = bool(policy.quotas or policy.rates)
+        self._known: dict[tuple[str, ...], Questions] = {}
+
+    def questions(self, groups: tuple[str, ...]) -> Questions:
+        """The rules for a session in these groups (guest types as `guest:NAME`)."""
+        known = self._known.get(groups)
+        if known is None:
+            if len(self._known) >= REMEMBERED_MAX:
+                self._known.clear()
+            known = self._known[groups] = self._find(groups)
+        return known
+
+    def _find(self, groups: tuple[str, ...]) -> Questions:
+        policy = self.policy
+        asked = [Asked(limit, group) for limit in policy.limits if not is_exempt(limit, groups) for group in scopes(limit, groups)]
+        by_kind = {kind: tuple(a for a in asked if a.limit.applies_to == kind) for kind in ("user", "user-in-group", "group", "guest-type")}
+        first, last = by_kind["user"] + by_kind["user-in-group"], by_kind["guest-type"]
+        return Questions(
+            first,
+            by_kind["group"],
+            last,
+            tuple((quota, group) for quota in policy.quotas for group in scopes(quota, groups)),
+            tuple((rate, group) for rate in policy.rates for group in scopes(rate, groups)),
+            tuple((duration, group) for duration in policy.durations for group in scopes(duration, groups)),
+            frozenset((a.limit.name, a.group) for a in first + last),
+        )
+
+
+def scopes(rule: Limit | Quota | Rate | Duration, groups: tuple[str, ...]) -> Iterator[str]:
+    """In which of somebody's groups a rule counts: the empty text for a user's rule."""
+    if rule.applies_to == "user":
+        yield ""
+        return
+    for group in groups:
+        is_guest = group.startswith(GUEST)
+        name = group.removeprefix(GUEST) if is_guest else group
+        if is_guest == (rule.applies_to == "guest-type") and fits(rule.group, name):
+            yield name
+
+
+def is_exempt(limit: Limit, groups: tuple[str, ...]) -> bool:
+    """Whether a limit leaves somebody in these groups alone (`except`)."""
+    return any(fits(pattern, group) for pattern in limit.exempt for group in groups)
+
+
+def fits(pattern: str, name: str) -> bool:
+    """Whether a name is meant by a rule's pattern; `*` is any text."""
+    return re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), name, re.DOTALL) is not None
