@@ -17,6 +17,15 @@ Answer = Literal["accepted", "gone", "refused", "unanswered", "unsupported"]
 refused: it said no. unanswered: nothing usable came back in time. unsupported: this way cannot end such a session."""
 
 
+WAY_WITHIN_S = 10.0
+PICKUP_WITHIN_S = 75.0
+
+
+def way_within_s(via: str) -> float:
+    """How long a driver may take for one disconnect: a device that polls comes by once a minute, the others are asked at once."""
+    return PICKUP_WITHIN_S if via == "poll" else WAY_WITHIN_S
+
+
 NoAnswer = Literal["silent", "closed", "unreachable"]
 """How nothing comes back: without a word; with the word that nobody has that port open; or nothing can be sent at all."""
 

@@ -36,7 +36,7 @@ import msgspec
 
 from schemas.codec import Text
 from schemas.disconnect import ERROR_CAUSES, Attempt, DisconnectCommand, DisconnectResult, Follows, Outcome
-from schemas.ways import WayAnswer
+from schemas.ways import WayAnswer, way_within_s
 from streams.profiles import Request
 from streams.retransmission import RFC5080, Schedule, Transmission, first, following
 
@@ -44,8 +44,8 @@ CONFIRM_WITHIN_MAX_S = 3600
 """No command stays open longer, whatever it says."""
 BACK_OFF_MS = (4_000, 8_000, 16_000)
 """How long the NAS is left alone after each refusal for want of resources; after the last one the refusal stands."""
-WAY_WITHIN_MS = 12_000.0
-"""A driver answers within 10 s; what it leaves unsaid 2 s later is `unanswered`."""
+WAY_GRACE_MS = 2_000.0
+"""What a driver leaves unsaid for so long after its time (`way_within_s`) is `unanswered`."""
 NAS_ATTRIBUTES = frozenset({4, 32, 95})
 """What names the NAS and not the session (RFC 5176 section 3): NAS-IP-Address, NAS-Identifier, NAS-IPv6-Address."""
 
@@ -322,7 +322,7 @@ def _send_first(kick: Kick, event: Event) -> list[Output]:
     )
     if request.via != "radius":
         kick.transmission = None
-        return [AskWay(request.via), _timer(kick, min(now.mono_ms + WAY_WITHIN_MS, kick.deadline_ms))]
+        return [AskWay(request.via), _timer(kick, min(now.mono_ms + 1000 * way_within_s(request.via) + WAY_GRACE_MS, kick.deadline_ms))]
     kick.transmission = first(kick.schedule, now.mono_ms, event.jitter)
     return [Send(kick.current, again=False), _timer(kick, min(kick.transmission.due_ms, kick.deadline_ms))]
 

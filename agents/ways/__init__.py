@@ -17,9 +17,6 @@ from schemas.configuration import Configuration, Nas, Via
 from schemas.disconnect import DisconnectCommand
 from schemas.ways import DeviceSession, Finding, WayAnswer
 
-WAY_TIMEOUT_S_MAX = 10.0
-"""No driver takes longer for one disconnect; the kicker gives it a little more and then calls it `unanswered`."""
-
 
 class Way(Protocol):
     """One way out. Making it opens nothing; connections are made when they are first needed, and kept by the driver as it likes."""
@@ -27,7 +24,7 @@ class Way(Protocol):
     async def disconnect(self, nas: Nas, command: DisconnectCommand) -> WayAnswer:
         """Ask the NAS, or what stands before it, to end the command's session.
 
-        Never raises for what the peer does or does not do; takes `WAY_TIMEOUT_S_MAX` at most. May be cancelled at any time.
+        Never raises for what the peer does or does not do; takes `way_within_s` at most. May be cancelled at any time.
         """
         ...
 
