@@ -23,8 +23,7 @@ from schemas.codec import decoder, encode
 from schemas.configuration import Disconnect, Identity, Nas
 from schemas.disconnect import COMMAND_KIND, DisconnectCommand, DisconnectResult, SessionNotice
 from schemas.event import SessionEvent
-from schemas.journal import OperatorCommand, PolicyVersion, Rejected
-from schemas.policy import Limit, Liveness, Policy
+from schemas.journal import Membership, OperatorCommand, PolicyVersion, Rejected
 from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, REJECTED
 from streams.dispatcher import Datagram, Dispatcher, Ignored, Outputs, targets
 from streams.duplicates import Duplicates
@@ -38,6 +37,7 @@ from streams.radius.simulated import RefusedRequest, build_accounting_request, b
 from streams.session_core import SessionCore
 from streams.step import Output
 from streams.talking import Talking
+from tests.support.journal import Rule, policy_of
 
 T0_MS = 1_795_199_831_000
 TICK_MS = 1_000
@@ -165,14 +165,15 @@ class FlowDriver:
             self._duplicates.answered(key, answer)
         self._put("answers", Answer(source, answer))
 
-    def publish(self, *rules: Limit | Liveness, version: int) -> None:
+    def publish(self, *rules: Rule, version: int) -> None:
         """A version of the policy is applied."""
-        policy = Policy(
-            limits=tuple(rule for rule in rules if isinstance(rule, Limit)),
-            liveness=tuple(rule for rule in rules if isinstance(rule, Liveness)),
-        )
-        value = PolicyVersion(version=version, time_ms=self._now().wall_ms, policy=policy)
+        value = PolicyVersion(version=version, time_ms=self._now().wall_ms, policy=policy_of(*rules))
         self._write("policy", EVERY_PARTITION, None, encode(value))
+
+    def member(self, identity: str, *groups: str) -> None:
+        """An operator says who belongs where (`curfew groups set`)."""
+        value = Membership(identity=identity, groups=groups, time_ms=self._now().wall_ms)
+        self._write("membership", partition_of(identity, self.partitions), identity.encode(), encode(value))
 
     def order(self, command: OperatorCommand) -> None:
         """A person's order."""

@@ -5,7 +5,7 @@ has not taken from a `Journal` is unread, and `nothing_else` says so.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -14,8 +14,9 @@ from schemas.accounting import AccountingRecord
 from schemas.codec import decoder, encode
 from schemas.disconnect import COMMAND_KIND, NOTICE_KIND, DisconnectCommand, DisconnectResult, Outcome, SessionNotice
 from schemas.event import SessionEvent
-from schemas.journal import OperatorCommand, PolicyVersion, Rejected, Tick
-from schemas.policy import Limit, Liveness, Policy
+from schemas.journal import Membership as MembershipOrder
+from schemas.journal import OperatorCommand, PolicyVersion, QuotaOrder, Rejected, Tick
+from schemas.policy import Duration, Limit, Liveness, Membership, Policy, Quota, Rate
 from schemas.session import SESSION_ROW, IdentityRow, SessionRow
 from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, REJECTED, session_key
 from streams.partitioner import partition_of
@@ -28,6 +29,9 @@ read_event = decoder(SessionEvent).decode
 read_command = decoder(DisconnectCommand).decode
 read_notice = decoder(SessionNotice).decode
 read_rejected = decoder(Rejected).decode
+
+
+Rule = Limit | Quota | Rate | Duration | Liveness | Membership
 
 
 class Record(NamedTuple):
@@ -129,12 +133,28 @@ def user_limit(max_sessions: int, name: str = "", **fields: Any) -> Limit:
     return Limit(name=name or f"max-{max_sessions}", applies_to="user", max_sessions=max_sessions, **fields)
 
 
-def policy(*rules: Limit | Liveness, version: int = 1, **fields: Any) -> Record:
+def policy_of(*rules: Rule, **fields: Any) -> Policy:
+    """The policy that these rules make, each kind in the order given."""
+    kinds = {Limit: "limits", Quota: "quotas", Rate: "rates", Duration: "durations", Liveness: "liveness", Membership: "memberships"}
+    return Policy(**{name: tuple(rule for rule in rules if isinstance(rule, kind)) for kind, name in kinds.items()}, **fields)
+
+
+def policy(*rules: Rule, version: int = 1, **fields: Any) -> Record:
     """A version of the policy."""
-    limits = tuple(rule for rule in rules if isinstance(rule, Limit))
-    liveness = tuple(rule for rule in rules if isinstance(rule, Liveness))
-    value = PolicyVersion(version=version, time_ms=T0_MS, who="test", policy=Policy(limits=limits, liveness=liveness, **fields))
+    value = PolicyVersion(version=version, time_ms=T0_MS, who="test", policy=policy_of(*rules, **fields))
     return Record("policy", None, encode(value))
+
+
+def groups(identity: str, *names: str, at_s: float = 0) -> Record:
+    """An operator's word about who belongs where."""
+    value = MembershipOrder(identity=identity, groups=names, time_ms=T0_MS + round(at_s * 1000))
+    return Record("membership", identity.encode(), encode(value))
+
+
+def quota_order(op: Literal["topup", "reset"], rule: str, identity: str = "bob", *, order_id: str = "q1", **fields: Any) -> Record:
+    """An operator's top-up or reset of a quota."""
+    value = QuotaOrder(id=order_id, op=op, identity=identity, rule=rule, time_ms=T0_MS, **fields)
+    return Record("quota", identity.encode(), encode(value))
 
 
 def result(command: DisconnectCommand, outcome: Outcome, *, at_s: float = 0, **fields: Any) -> Record:
