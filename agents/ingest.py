@@ -187,8 +187,8 @@ class Ingest:
         filed = self._step.file(packet, source, wall_ms)
         if isinstance(filed, str):
             return filed
-        nas, topic, partition, record_key, value, proxy_states = filed
-        self._talking.heard(nas, mono_ms)
+        nas, topic, partition, record_key, value, proxy_states, interim = filed
+        self._talking.heard(nas, mono_ms, interim)
         journal = topic == ACCOUNTING.name
         lanes: tuple[Lane, ...]
         if partition == EVERY_PARTITION:

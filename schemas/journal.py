@@ -1,7 +1,7 @@
 """The other kinds of record in the journal beside accounting (header `kind`), and what is rejected from it.
 
-Every kind that the session agent may know is here (sightings: `schemas.sighting`). `membership` and `verdict` are names that the journal keeps free: an agent
-that does not handle a kind rejects it by name, it never guesses.
+Every kind that the session agent may know is here (sightings: `schemas.sighting`). `membership` and `verdict` are names that the journal
+keeps free: an agent that does not handle a kind rejects it by name, it never guesses.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Tick(msgspec.Struct, kw_only=True, omit_defaults=True):
         mono_ms: its monotonic clock; only differences of one ingest's mean anything.
         period_ms: how often it writes ticks.
         full: `began` names every NAS that talks now; who is not in it does not.
-        began: NASes that began to talk: (name, window in ms within which each packet follows the last).
+        began: NASes that began to talk: (name, window in ms within which each packet follows the last; 0: not known yet).
         ceased: NASes that were silent for longer than their window: (name, how long it has been silent in ms).
         heard: NASes heard since they were last in a tick: (name, ms since the last packet). A talking NAS stands here now and then, more
             often the shorter its window is: its talking clock advances up to that packet.

@@ -17,6 +17,8 @@ CAP_TICKS = 5
 TAKEOVER_TICKS = 10
 """An ingest that missed so many ticks is followed no longer."""
 INGESTS_MAX = 256
+PATIENCE_MS = 900_000
+"""A NAS whose interim interval is not known yet is called silent after so long."""
 
 
 def advanced(row: PartitionRow, tick: Tick) -> tuple[PartitionRow, list[str]]:
@@ -44,11 +46,20 @@ def advanced(row: PartitionRow, tick: Tick) -> tuple[PartitionRow, list[str]]:
     return replace(row, clock_ms=clock_ms, wall_ms=wall_ms, period_ms=tick.period_ms, leader=leader, ingests=ingests), gone
 
 
-def began(nas: NasRow, ingest: str, elapsed_ms: int) -> NasRow:
-    """The NAS began to talk through an ingest (or that ingest's full list says so)."""
-    if ingest in nas.talks:
-        return nas
-    return replace(nas, follows=nas.follows or ingest, talks={**nas.talks, ingest: elapsed_ms})
+def began(nas: NasRow, ingest: str, elapsed_ms: int, window_ms: int | None = None) -> NasRow:
+    """The NAS began to talk through an ingest (or that ingest's full list says so).
+
+    Args:
+        nas: its row.
+        ingest: which.
+        elapsed_ms: on that ingest's clock.
+        window_ms: within which it is heard again, 0: not known; None: nothing was said of that.
+    """
+    window_ms = nas.window_ms if window_ms is None else window_ms
+    if ingest not in nas.talks:
+        talks = {**nas.talks, ingest: elapsed_ms}
+        return replace(nas, follows=nas.follows or ingest, talks=talks, window_ms=window_ms, unheard_ms=None, silent=False)
+    return nas if window_ms == nas.window_ms else replace(nas, window_ms=window_ms)
 
 
 def heard(nas: NasRow, ingest: str, elapsed_ms: int, silent_ms: int) -> NasRow:
@@ -76,6 +87,16 @@ def forgotten(nas: NasRow, ingest: str) -> NasRow:
     talks = {name: counted for name, counted in nas.talks.items() if name != ingest}
     follows = nas.follows if nas.follows != ingest else min(talks, default="")
     return replace(nas, follows=follows, talks=talks)
+
+
+def unheard(nas: NasRow, since_ms: int) -> NasRow:
+    """No ingest hears the NAS, since then on the partition's clock; what is known already stays."""
+    return nas if nas.talks or nas.unheard_ms is not None else replace(nas, unheard_ms=since_ms)
+
+
+def silent_at_ms(nas: NasRow) -> int | None:
+    """When the NAS is to be called silent as a whole, on the partition's clock (behaviour 3.5); None: it talks, or that was told."""
+    return None if nas.unheard_ms is None or nas.silent else nas.unheard_ms + (nas.window_ms or PATIENCE_MS)
 
 
 def heard_now_ms(nas: NasRow | None, row: PartitionRow) -> int:

@@ -28,6 +28,7 @@ from streams.radius.decode import Decoded, decode_accounting
 from streams.radius.fields import Value
 from streams.radius.framing import check_framing
 from streams.radius.respond import ACCOUNTING_REQUEST, STATUS_SERVER
+from streams.talking import Interim
 
 EVERY_PARTITION: Final = -1
 """In place of a partition: what has no identity is in the journal of all (DESIGN "The flow")."""
@@ -54,6 +55,7 @@ class Filed(NamedTuple):
         key: the identity (or, for what is rejected, the source) in UTF-8; None in every partition.
         value: the record's value.
         proxy_states: to be copied into the answer (RFC 2866 section 2.1).
+        interim: what an Interim shows of its NAS's interval, where that is not configured.
     """
 
     nas: str
@@ -62,6 +64,7 @@ class Filed(NamedTuple):
     key: bytes | None
     value: bytes
     proxy_states: list[bytes]
+    interim: Interim | None = None
 
 
 class IngestStep:
@@ -154,7 +157,10 @@ class IngestStep:
         value = encode(record)
         if identity:
             partition = partition_of(identity, self._partitions)
-            return Filed(nas.name, ACCOUNTING.name, partition, identity.encode(), value, decoded.proxy_states)
+            interim = None
+            if status == "Interim-Update" and nas.interim_interval_s is None:
+                interim = Interim(str(fields["acct_session_id"]), decoded.fields.get("session_time_s"))  # type: ignore[arg-type]  # an integer
+            return Filed(nas.name, ACCOUNTING.name, partition, identity.encode(), value, decoded.proxy_states, interim)
         return Filed(nas.name, ACCOUNTING.name, EVERY_PARTITION, None, value, decoded.proxy_states)
 
     def partition_of_source(self, source: str) -> int:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from schemas.codec import decoder, encode
 from schemas.journal import PolicyVersion, Tick
 from schemas.policy import Liveness, Policy
@@ -22,6 +24,7 @@ from schemas.session import (
 from schemas.topics import nas_key, partition_key, policy_row_key
 from streams import clock, deaths, ends, group_slots, limiting, liveness, membership_records, metering, outcomes, session_records
 from streams.partition_core import Handler, PartitionCore, newer_version
+from streams.partitioner import partition_of
 from streams.rulebook import Rulebook
 from streams.step import Output, Step
 from streams.table import Change, Table
@@ -53,6 +56,7 @@ class SessionCore(PartitionCore):
         self.book = Rulebook(self.policy.policy)
         self._rules: dict[str, Liveness | None] = {}
         self._heard: dict[str, int] = {}
+        self._unheard: dict[str, int] = {}
 
     # -- restore ------------------------------------------------------------------------------------------------------------------
 
@@ -85,6 +89,8 @@ class SessionCore(PartitionCore):
         self._rules.clear()
         self.book = Rulebook(self.policy.policy)
         self.table.index_all()
+        for name in self.table.nases:
+            self._note_unheard(name)
 
     @property
     def touched(self) -> int:
@@ -150,12 +156,13 @@ class SessionCore(PartitionCore):
         """Time goes on; each death is a change of its own, so that one bad row does not stop the clock."""
         tick = _TICK(value)
         row, gone = clock.advanced(self.row, tick)
-        moved = self._talk(tick, row.ingests[tick.ingest].elapsed_ms, gone)
+        moved = self._talk(tick, row.ingests[tick.ingest].elapsed_ms, row.clock_ms, gone)
         self.row = row
         self.table.nases.update(moved)
         self.table.touched.update(dict.fromkeys(map(nas_key, moved)))
         self._heard.clear()
-        nth = died = purged = 0
+        nth = self._tell_silent(offset, moved, out)
+        died = purged = 0
         for nas in sorted(moved):
             clock_ms = moved[nas].clock_ms
             while died < DEATHS_PER_TICK_MAX and (key := self.table.due(nas, clock_ms)) is not None:
@@ -171,6 +178,30 @@ class SessionCore(PartitionCore):
             step.commit(out)
             purged += 1
 
+    def _tell_silent(self, offset: int, moved: dict[str, NasRow], out: list[Output]) -> int:
+        """Call those NASes silent that no ingest has heard for their window (behaviour 3.5); how many events that were."""
+        nases, clock_ms = self.table.nases, self.row.clock_ms
+        for name in moved:
+            if partition_of(name, self.partitions) == self.partition:
+                self._note_unheard(name)
+        nth = 0
+        for name in sorted(name for name, at_ms in self._unheard.items() if at_ms <= clock_ms):
+            step = Step(self, offset, nth)
+            nas = nases[name]
+            silent_s = (clock_ms - (nas.unheard_ms or 0)) // 1000
+            step.nas_event("nas.silent", replace(nas, silent=True), text=f"not heard for {silent_s} s; its sessions wait")
+            step.commit(out)
+            nth = step.nth
+            del self._unheard[name]
+        return nth
+
+    def _note_unheard(self, name: str) -> None:
+        silent_at_ms = clock.silent_at_ms(self.table.nases[name])
+        if silent_at_ms is None:
+            self._unheard.pop(name, None)
+        else:
+            self._unheard[name] = silent_at_ms
+
     def _atomically(self, offset: int, nth: int, out: list[Output], key: str, do: Callable[[Step, SessionRow], None]) -> int:
         step = Step(self, offset, nth)
         try:
@@ -183,10 +214,11 @@ class SessionCore(PartitionCore):
         self._commit(step, out)
         return step.nth
 
-    def _talk(self, tick: Tick, elapsed_ms: int, gone: list[str]) -> dict[str, NasRow]:
+    def _talk(self, tick: Tick, elapsed_ms: int, clock_ms: int, gone: list[str]) -> dict[str, NasRow]:
         """The rows of the NASes whose talking clocks the tick moves, or that another ingest measures from now on."""
         nases = self.table.nases
         moved: dict[str, NasRow] = {}
+        ceased_ms: dict[str, int] = {}
 
         def known(name: str) -> NasRow:
             return moved.get(name) or nases.get(name) or NasRow(name)
@@ -200,15 +232,19 @@ class SessionCore(PartitionCore):
                 put(clock.forgotten(known(name), ingest))
         for name, silent_ms in tick.ceased:
             put(clock.ceased(known(name), tick.ingest, elapsed_ms, silent_ms))
+            ceased_ms[name] = silent_ms
         if tick.full:
             talking = {name for name, _ in tick.began} | {name for name, _ in tick.heard}
             for name in nases:
                 if name not in talking:
                     put(clock.forgotten(known(name), tick.ingest))
-        for name, _ in tick.began:
-            put(clock.began(known(name), tick.ingest, elapsed_ms))
+        for name, window_ms in tick.began:
+            put(clock.began(known(name), tick.ingest, elapsed_ms, window_ms))
         for name, silent_ms in tick.heard:
             put(clock.heard(known(name), tick.ingest, elapsed_ms, silent_ms))
+        for name, nas in moved.items():
+            if partition_of(name, self.partitions) == self.partition:
+                moved[name] = clock.unheard(nas, clock_ms - ceased_ms.get(name, 0))
         return moved
 
     def _deadline(self, row: SessionRow) -> int | None:

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from schemas.accounting import NAS_STATUSES, SESSION_STATUSES, AccountingRecord
 from schemas.codec import Text, decoder
-from schemas.event import EventType, SessionEvent
 from schemas.session import NasRow, SessionRow
 from schemas.topics import session_key
 from streams import boots, disconnects, ends, limiting, liveness, memberships, merge, metering, quotas, sameness, transitions
@@ -192,22 +191,9 @@ def _boot(step: Step, record: AccountingRecord) -> None:
         if boots.ends(boot, row):
             ends.end(step, row, "nas-reboot", cause="NAS-Reboot", ended_ms=row.event_ms)
     at_home = partition_of(record.nas, step.core.partitions) == step.core.partition
-    seq = known.seq + 1 if at_home else 0
-    step.change.nases[record.nas] = replace(known, boot=boot, seq=seq, seq_epoch=known.seq_epoch or step.offset)
+    step.change.nases[record.nas] = known = replace(known, boot=boot)
     if at_home:
-        event_type: EventType = "nas.up" if record.status == "Accounting-On" else "nas.down"
-        step.send_event(
-            SessionEvent(
-                id=step.new_id(record.nas),
-                type=event_type,
-                seq=seq,
-                seq_epoch=known.seq_epoch or step.offset,
-                time_ms=step.time_ms,
-                nas=record.nas,
-                because=[step.ref(step.offset)],
-            ),
-            record.nas,
-        )
+        step.nas_event("nas.up" if record.status == "Accounting-On" else "nas.down", known)
 
 
 def _cause(record: AccountingRecord) -> str | None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from msgspec.structs import replace
+
 from schemas.codec import encode
 from schemas.event import EventType, RecordRef, SessionEvent
-from schemas.session import SessionRow
+from schemas.session import NasRow, SessionRow
 from schemas.topics import COMMANDS, EVENTS
 from streams.ids import decision_id
 from streams.partitioner import partition_of
@@ -125,6 +127,22 @@ class Step:
             **more,
         )
         self.send_event(event, row.identity)
+
+    def nas_event(self, event_type: EventType, nas: NasRow, *, text: str | None = None) -> None:
+        """Tell what happened to a NAS, with the next sequence number of its own; its row becomes this one. In its home partition only."""
+        nas = replace(nas, seq=nas.seq + 1, seq_epoch=nas.seq_epoch or self.offset)
+        self.change.nases[nas.nas] = nas
+        event = SessionEvent(
+            id=self.new_id(nas.nas),
+            type=event_type,
+            seq=nas.seq,
+            seq_epoch=nas.seq_epoch,
+            time_ms=self.time_ms,
+            nas=nas.nas,
+            because=[self.ref(self.offset)],
+            text=text,
+        )
+        self.send_event(event, nas.nas)
 
     def send_event(self, event: SessionEvent, key: str) -> None:
         """Tell an event that is made already."""

@@ -3,9 +3,13 @@
 Law of this file: the clocks are arguments. A tick names the NASes that began or ceased to talk since the last one, and now and then all
 that talk, so it does not grow with the number of NASes. How far each talking NAS was heard is told a few times in its window
 (`Tick.heard`): its talking clock advances up to there. What was lost with a tick is said again: `repeat` makes the next one full.
+
+A NAS that reports its sessions each ten minutes is not silent between two packets. So its window is its interim interval and a tenth, as
+the configuration says, else as the Interims of a few of its sessions show (`Pace`).
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from schemas.journal import Tick
 
@@ -17,6 +21,59 @@ HEARD_PER_WINDOW = 10
 
 INTERVAL_TOLERANCE = 1.1
 WINDOW_MS_MIN = 5000
+SAMPLES_MAX = 4
+GAPS_MAX = 4
+INTERVAL_MS_MAX = 7_200_000
+"""A longer gap between two Interims shows no interval: what lay between was lost."""
+UNKNOWN_KEPT_MS = 3_600_000
+
+
+class Interim(NamedTuple):
+    """What an Interim-Update shows of its NAS's interval: the session, and its Acct-Session-Time if told."""
+
+    session: str
+    session_time_s: int | None
+
+
+class Pace:
+    """How often a NAS reports a session, learned from a few of its sessions.
+
+    By the NAS's own Acct-Session-Time where it tells that, so that a way that was cut meanwhile is not taken for its pace; by the shortest
+    of the last gaps, since a lost Interim doubles one. A window too long would count a silence of the NAS's as its sessions' own.
+    """
+
+    __slots__ = ("_gaps_ms", "_samples")
+
+    def __init__(self) -> None:
+        self._samples: dict[str, tuple[int | None, int]] = {}
+        self._gaps_ms: tuple[int, ...] = ()
+
+    @property
+    def interval_ms(self) -> int | None:
+        """The interim interval; None: not known yet."""
+        return min(self._gaps_ms, default=None)
+
+    def heard(self, interim: Interim, mono_ms: int) -> None:
+        """An Interim came, at this time on the monotonic clock."""
+        session, time_s = interim
+        last = self._samples.pop(session, None)
+        if last is None and len(self._samples) == SAMPLES_MAX and not self._make_room(mono_ms):
+            return
+        self._samples[session] = (time_s, mono_ms)  # the one heard last is the last
+        if last is None:
+            return
+        last_time_s, last_mono_ms = last
+        gap_ms = mono_ms - last_mono_ms if time_s is None or last_time_s is None else 1000 * (time_s - last_time_s)
+        if 1000 <= gap_ms <= INTERVAL_MS_MAX:
+            self._gaps_ms = (*self._gaps_ms, gap_ms)[-GAPS_MAX:]
+
+    def _make_room(self, mono_ms: int) -> bool:
+        """Forget the sample that was heard longest ago, if its session seems to be over."""
+        oldest = next(iter(self._samples))
+        over = mono_ms - self._samples[oldest][1] > (2 * self.interval_ms if self.interval_ms else UNKNOWN_KEPT_MS)
+        if over:
+            del self._samples[oldest]
+        return over
 
 
 class Talking:
@@ -28,12 +85,13 @@ class Talking:
         Args:
             ingest: this ingest's id.
             period_ms: between two ticks.
-            window_ms: a NAS not heard for longer has ceased, where its interim interval is not configured.
+            window_ms: a NAS not heard for longer has ceased, where its interim interval is neither configured nor learned, or shorter.
         """
         self._ingest = ingest
         self._period_ms = period_ms
         self._window_ms = window_ms
         self._windows_ms: dict[str, int] = {}
+        self._paces: dict[str, Pace] = {}
         self._last_heard_ms: dict[str, int] = {}
         self._known: set[str] = set()
         self._told_ms: dict[str, int] = {}
@@ -46,9 +104,14 @@ class Talking:
         }
         self.repeat()
 
-    def heard(self, nas: str, mono_ms: int) -> None:
-        """An authentic packet came from this NAS."""
+    def heard(self, nas: str, mono_ms: int, interim: Interim | None = None) -> None:
+        """An authentic packet came from this NAS; `interim` if it is one and the NAS's interval is not configured."""
         self._last_heard_ms[nas] = mono_ms
+        if interim is not None:
+            pace = self._paces.get(nas)
+            if pace is None:
+                pace = self._paces[nas] = Pace()
+            pace.heard(interim, mono_ms)
 
     def repeat(self) -> None:
         """A tick was lost: the next one is full."""
@@ -86,7 +149,7 @@ class Talking:
             mono_ms=mono_ms,
             period_ms=self._period_ms,
             full=full,
-            began=[(nas, self._window_of(nas)) for nas in sorted(new)],
+            began=[(nas, self._known_window_of(nas)) for nas in sorted(new)],
             ceased=ceased,
             heard=heard,
         )
@@ -99,4 +162,13 @@ class Talking:
         return heard_ms > told_ms and mono_ms - told_ms >= every_ms
 
     def _window_of(self, nas: str) -> int:
-        return self._windows_ms.get(nas, self._window_ms)
+        return self._known_window_of(nas) or self._window_ms
+
+    def _known_window_of(self, nas: str) -> int:
+        """The window that follows from the NAS's interval; 0: that is not known."""
+        configured_ms = self._windows_ms.get(nas)
+        if configured_ms is not None:
+            return configured_ms
+        pace = self._paces.get(nas)
+        interval_ms = None if pace is None else pace.interval_ms
+        return 0 if interval_ms is None else max(self._window_ms, round(interval_ms * INTERVAL_TOLERANCE))

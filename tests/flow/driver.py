@@ -156,7 +156,7 @@ class FlowDriver:
                     self.refused.append(filed)
                     return
                 proxy_states = filed.proxy_states
-                self._talking.heard(filed.nas, int(now.mono_ms))
+                self._talking.heard(filed.nas, int(now.mono_ms), filed.interim)
                 if filed.topic == REJECTED.name:
                     self._put("rejected", _read_rejected(filed.value))
                 else:

@@ -203,8 +203,25 @@ def test_the_sessions_of_a_silent_nas_are_left_alone() -> None:
     campus = Campus(limit(1), Liveness(rule="interim", times=3), interim_interval_s=60)
     campus.says(START, "s0", PHONE)
     campus.flow.advance(3600)
-    assert campus.flow.types() == ["session.started"]
+    assert campus.flow.types() == ["session.started", "nas.silent"]
     campus.flow.nothing_else()
+
+
+def test_a_nas_with_one_session_proves_itself_by_it_also_where_no_interval_is_configured() -> None:
+    """3.5: its talking clock goes from Interim to Interim, and the session that then falls silent while another talks is found."""
+    campus = Campus(Liveness(rule="interim", times=3))
+    flow = campus.flow
+    campus.says(START, "s0", PHONE)
+    campus.says(START, "s1", LAPTOP)
+    for minute in range(10, 91, 10):
+        flow.advance(600)
+        campus.says(INTERIM, "s1", LAPTOP, session_time_s=minute * 60)
+        if minute <= 20:
+            campus.says(INTERIM, "s0", PHONE, session_time_s=minute * 60)
+    assert [(event.acct_session_id, event.type) for event in flow.events() if event.type in ("session.stale", "nas.silent")] == [
+        ("s0", "session.stale")
+    ]
+    assert [command.session["acct_session_id"] for command in flow.commands()] == ["s0"]
 
 
 def test_a_policy_takes_effect_under_way() -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from schemas.policy import Liveness
+from streams.partitioner import partition_of
 from tests.support.journal import T0_MS, Journal, interim, play, policy, start, tick, user_limit
 
 THREE = Liveness(rule="interim", times=3)
@@ -149,6 +150,79 @@ def test_a_record_between_two_ticks_is_never_dated_too_early() -> None:
     journal.feed(interim(at_s=25, interim_interval_s=10)).pass_time(1, "ap1")
     assert journal.types() == ["session.started", "session.updated"]
     assert seconds_until_death(journal, 100) in (29, 30, 31, 32)
+
+
+def quiet(journal: Journal, seconds: int) -> list[tuple[int, str]]:
+    """What was told, and after how many ticks without a word of any NAS."""
+    told = []
+    for second in range(1, seconds + 1):
+        journal.pass_time(1)
+        told += [(second, event.type) for event in journal.events()]
+    return told
+
+
+def test_a_nas_that_no_ingest_hears_any_more_is_called_silent_once() -> None:
+    """3.5: by the ingest's word that it ceased; and again only after it has talked."""
+    journal = watched(start(interim_interval_s=10))
+    journal.feed(tick(7, began=[("ap1", 11_000)], heard=[("ap1", 0)]), tick(19, ceased=[("ap1", 12_000)]))
+    _, silent = journal.events()
+    assert (silent.type, silent.nas, silent.identity, silent.seq, silent.text) == (
+        ("nas.silent", "ap1", "", 1, "not heard for 12 s; its sessions wait")
+    )
+    journal.now_s = 19
+    assert quiet(journal, 100) == []
+    journal.feed(tick(120, began=[("ap1", 11_000)], heard=[("ap1", 0)]), tick(132, ceased=[("ap1", 12_000)]))
+    assert [(event.type, event.seq) for event in journal.events()] == [("nas.silent", 2)]
+    journal.nothing_else()
+
+
+def test_a_nas_is_not_silent_while_another_ingest_hears_it() -> None:
+    """3.5: silent as a whole."""
+    journal = watched().feed(tick(6, ingest="b", began=[("ap1", 11_000)]))
+    journal.feed(tick(7, ceased=[("ap1", 12_000)]))
+    assert journal.types() == []
+    journal.feed(tick(8, ingest="b", mono_s=8, ceased=[("ap1", 12_000)]))
+    assert journal.types() == ["nas.silent"]
+    journal.nothing_else()
+
+
+def test_a_nas_whose_ingest_is_gone_has_its_window_to_be_heard_by_another() -> None:
+    """3.5: it is not silent, nobody listened."""
+    journal = watched().feed(tick(5, began=[("ap1", 30_000)], heard=[("ap1", 0)]))
+    told = []
+    for second in range(6, 100):
+        told += [(second, kind) for kind in journal.feed(tick(second, ingest="b")).types()]
+    ((silent_at, kind),) = told
+    assert kind == "nas.silent"
+    assert silent_at - 5 > 30
+    journal.nothing_else()
+
+
+def test_a_nas_whose_interval_is_not_known_is_called_silent_after_a_quarter_of_an_hour() -> None:
+    """3.5: it may be one that reports each ten minutes."""
+    journal = watched(start()).feed(tick(66, mono_s=66, ceased=[("ap1", 61_000)]))
+    journal.now_s = 66
+    journal.events()
+    assert [kind for _, kind in quiet(journal, 830)] == []
+    assert [kind for _, kind in quiet(journal, 30)] == ["nas.silent"]
+    journal.nothing_else()
+
+
+@pytest.mark.parametrize("partition", [0, 1, 2, 3])
+def test_only_the_home_partition_of_a_nas_tells_of_its_silence(partition: int) -> None:
+    """3.5."""
+    journal = Journal(partition, 4).feed(tick(0, began=[("ap1", 11_000)], heard=[("ap1", 0)]), tick(12, ceased=[("ap1", 12_000)]))
+    assert journal.types() == ["nas.silent"] * (partition == partition_of("ap1", 4))
+    journal.nothing_else()
+
+
+def test_a_silence_that_nobody_told_yet_is_told_after_a_restart() -> None:
+    """2.8, 3.5."""
+    journal = watched().feed(tick(66, mono_s=66, ceased=[("ap1", 61_000)])).restart()
+    journal.now_s = 66
+    assert [kind for _, kind in quiet(journal, 900)] == ["nas.silent"]
+    journal.restart()
+    assert quiet(journal, 1000) == []
 
 
 # -- 3.7, 3.8: the dead -------------------------------------------------------------------------------------------------------------------

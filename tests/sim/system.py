@@ -250,7 +250,7 @@ class System:
         filed = ingest.step.file(request, packet.nas.address, self.wall_ms(number))
         assert not isinstance(filed, str), filed
         assert filed.topic == ACCOUNTING.name
-        ingest.talking.heard(filed.nas, self.mono_ms(number))
+        ingest.talking.heard(filed.nas, self.mono_ms(number), filed.interim)
         ingest.duplicates.begin(key, packet)
 
         def written() -> None:
