@@ -16,7 +16,8 @@ from schemas.accounting import AccountingRecord
 from schemas.codec import JsonValue
 from schemas.disconnect import COMMAND_KIND, NOTICE_KIND, DisconnectCommand, DisconnectResult, SessionNotice
 from schemas.event import SessionEvent
-from schemas.journal import Claims, Membership, OperatorCommand, PolicyVersion, QuotaOrder, Rejected, Tick
+from schemas.group import GROUP_ROW, SLOT_KIND, SLOT_ROW, SOURCES_ROW, VERDICT_KIND, GroupVerdict, SlotMessage
+from schemas.journal import Claims, MembershipOrder, OperatorCommand, PolicyVersion, QuotaOrder, Rejected, Tick
 from schemas.session import IDENTITY_ROW, NAS_ROW, PARTITION_ROW, SESSION_ROW
 from schemas.sighting import Probe, Sighting, Sightings
 from schemas.topics import KIND_HEADER, TOPICS, Topic
@@ -61,8 +62,9 @@ MESSAGES: dict[Topic, tuple[Message, ...]] = {
         Message(PolicyVersion, "policy"),
         Message(DisconnectResult, "result"),
         Message(OperatorCommand, "operator"),
+        Message(GroupVerdict, VERDICT_KIND),
         Message(Sightings, "sighting"),
-        Message(Membership, "membership"),
+        Message(MembershipOrder, "membership"),
         Message(QuotaOrder, "quota"),
         Message(Claims, "claim"),
     ),
@@ -72,6 +74,14 @@ MESSAGES: dict[Topic, tuple[Message, ...]] = {
         Message(SESSION_ROW.named_type, key_start="s:"),
         Message(IDENTITY_ROW.named_type, key_start="i:"),
         Message(NAS_ROW.named_type, key_start="n:"),
+        Message(PARTITION_ROW.named_type, key_start="p:"),
+    ),
+    topics.SLOTS: (Message(SlotMessage, SLOT_KIND), Message(Tick, "tick"), Message(PolicyVersion, "policy")),
+    topics.GROUPS: (
+        Message(PolicyVersion, key_start="p:", key_end="/policy"),
+        Message(SOURCES_ROW.named_type, key_start="p:", key_end="/sources"),
+        Message(SLOT_ROW.named_type, key_start="s:"),
+        Message(GROUP_ROW.named_type, key_start="g:"),
         Message(PARTITION_ROW.named_type, key_start="p:"),
     ),
     topics.COMMANDS: (Message(DisconnectCommand, COMMAND_KIND), Message(SessionNotice, NOTICE_KIND)),

@@ -12,7 +12,9 @@ from typing import Literal
 
 import msgspec
 
+from schemas.codec import encode
 from schemas.event import RecordRef
+from schemas.session import RowKind
 
 SLOT_KIND = "slot"
 VERDICT_KIND = "verdict"
@@ -42,6 +44,7 @@ class SlotMessage(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
         held: limits that evicted this device a moment ago: it evicts nobody in turn (behaviour 4.4).
         frees: sessions of this identity that leave the group first, in the same stroke, so that nobody else gets their slots.
         because: the records that it rests on, beside its own.
+        stays: for a hold: its disconnect failed, so no limit chooses it again.
         octets: for `use`: input and output octets more than last said.
         time_s: for `use`: seconds of session time more than last said.
     """
@@ -61,6 +64,7 @@ class SlotMessage(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     held: list[str] = []
     frees: list[str] = []
     because: list[RecordRef] = []
+    stays: bool = False
     octets: int = 0
     time_s: int = 0
 
@@ -116,3 +120,76 @@ class GroupVerdict(msgspec.Struct, kw_only=True, omit_defaults=True):
     expires_ms: int
     because: list[RecordRef] = []
     text: str | None = None
+
+
+class SlotRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A session that holds a slot in a group (`s:`).
+
+    Attributes:
+        group: the group's name. identity, session: whose, and its key in `session.table`.
+        device: its MAC in the table's notation.
+        order_ms: its place among others, as in the session's row.
+        began_ms: when it began, on this partition's clock.
+        groups: all groups of the identity, and its guest types as `guest:NAME`.
+        breached: limits that it breached and that only report: it never enters their counts.
+        stays: its disconnect failed: no limit chooses it again.
+        heard_ms: this partition's clock when it was last heard of or asked for.
+        partition, offset: the record of `radius.accounting` that led to it.
+    """
+
+    group: str
+    identity: str
+    session: str
+    device: str | None = None
+    order_ms: int = 0
+    began_ms: int = 0
+    groups: tuple[str, ...] = ()
+    breached: tuple[str, ...] = ()
+    stays: bool = False
+    heard_ms: int = 0
+    partition: int = 0
+    offset: int = 0
+
+
+class GroupRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What is kept of a group beside its slots (`g:`).
+
+    Attributes:
+        drift: slots that were found to have no session: there should be none.
+        enforcing: limits that a newer policy made stricter (`on_change = "enforce"`) and that still have to be brought down.
+    """
+
+    group: str
+    drift: int = 0
+    enforcing: tuple[str, ...] = ()
+
+
+class SourcesRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """How far a partition of `group.slots` has heard the session agents (`p:` N `/sources`).
+
+    Attributes:
+        seen: by partition of `radius.accounting`: (offset, nth) of the last message taken; (-1, -1) for none.
+    """
+
+    partition: int
+    seen: tuple[tuple[int, int], ...] = ()
+
+
+SLOT_ROW = RowKind(SlotRow)
+GROUP_ROW = RowKind(GroupRow)
+SOURCES_ROW = RowKind(SourcesRow)
+
+
+def slot_key(group: str, identity: str, session: str) -> str:
+    """The key of a slot's row in `group.table`: the three as a JSON array, since a name may hold any sign."""
+    return "s:" + encode((group, identity, session)).decode()
+
+
+def group_key(group: str) -> str:
+    """The key of a group's own row in `group.table`."""
+    return f"g:{group}"
+
+
+def sources_key(partition: int) -> str:
+    """The key of what a partition has heard of the session agents (the group agent's own row)."""
+    return f"p:{partition}/sources"

@@ -1,7 +1,7 @@
 """The other kinds of record in the journal beside accounting (header `kind`), and what is rejected from it.
 
-Every kind that the session agent may know is here (sightings: `schemas.sighting`). `membership` and `verdict` are names that the journal
-keeps free: an agent that does not handle a kind rejects it by name, it never guesses.
+Every kind that the session agent may know is here, or in `disconnect` (`result`), `group` (`verdict`) and `sighting`. An agent that does not
+handle a kind rejects it by name, it never guesses.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class OperatorCommand(msgspec.Struct, kw_only=True, omit_defaults=True):
     text: str = ""
 
 
-class Membership(msgspec.Struct, kw_only=True, omit_defaults=True):
+class MembershipOrder(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Who belongs where, by an operator's word (`curfew groups`): it replaces what was said of this identity before.
 
     Attributes:
@@ -136,7 +136,7 @@ class Claim(msgspec.Struct, array_like=True, frozen=True):
 
     Attributes:
         nas, acct_session_id: which session. identity: under whom it is filed there.
-        state: as in the directory's row. said_by: who said that it has ended.
+        state: as in the directory's row. said_by: who said that it has ended. silent: it is to be called stale. counts: freshly heard of.
         event_ms: the newest event time. event_believed: it is an Event-Timestamp. last_seen_ms: arrival of the last record.
         started_ms, start_seen, start_believed, order_ms: its beginning, as in the row.
         session_time_s: and all others: usage so far.
@@ -147,6 +147,8 @@ class Claim(msgspec.Struct, array_like=True, frozen=True):
     identity: str
     state: Literal["open", "suspect", "ended"]
     said_by: str | None
+    silent: bool
+    counts: bool
     event_ms: int
     event_believed: bool
     last_seen_ms: int

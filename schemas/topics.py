@@ -47,7 +47,7 @@ ACCOUNTING = Topic("radius.accounting", "identity", 7 * DAY_MS, "The journal: al
 EVENTS = Topic("session.events", "identity", 7 * DAY_MS, "What happened to sessions, for everybody.")
 TABLE = Topic("session.table", "row", None, "The live directory: a row per session (s:), per identity (i:), and the agent's own (n:, p:).")
 SLOTS = Topic("group.slots", "group", 7 * DAY_MS, "An identity takes or frees a slot of a group: the group agent's journal.")
-GROUPS = Topic("group.table", "group", None, "The group agent's state.")
+GROUPS = Topic("group.table", "row", None, "The group agent's state: a row per slot (s:), per group (g:), and its own (p:).")
 COMMANDS = Topic(
     "disconnect.commands", "NAS name", 7 * DAY_MS, "Disconnect commands, and what a kicker must know of the sessions they are about."
 )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from schemas.codec import decoder
-from schemas.journal import Membership
+from schemas.journal import MembershipOrder
 from streams import ends, memberships
 from streams.step import Step
 
-_MEMBERSHIP = decoder(Membership).decode
+_MEMBERSHIP = decoder(MembershipOrder).decode
 
 
 def membership(step: Step, value: bytes) -> None:

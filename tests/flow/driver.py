@@ -23,7 +23,7 @@ from schemas.codec import decoder, encode
 from schemas.configuration import Disconnect, Identity, Nas
 from schemas.disconnect import COMMAND_KIND, DisconnectCommand, DisconnectResult, SessionNotice
 from schemas.event import SessionEvent
-from schemas.journal import Membership, OperatorCommand, PolicyVersion, Rejected
+from schemas.journal import MembershipOrder, OperatorCommand, PolicyVersion, Rejected
 from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, REJECTED
 from streams.dispatcher import Datagram, Dispatcher, Ignored, Outputs, targets
 from streams.duplicates import Duplicates
@@ -172,7 +172,7 @@ class FlowDriver:
 
     def member(self, identity: str, *groups: str) -> None:
         """An operator says who belongs where (`curfew groups set`)."""
-        value = Membership(identity=identity, groups=groups, time_ms=self._now().wall_ms)
+        value = MembershipOrder(identity=identity, groups=groups, time_ms=self._now().wall_ms)
         self._write("membership", partition_of(identity, self.partitions), identity.encode(), encode(value))
 
     def order(self, command: OperatorCommand) -> None:

@@ -42,6 +42,8 @@ TESTED_ELSEWHERE = {
     "streams/merge.py": "test_session_records.py",
     "streams/session_core.py": "test_session_journal.py",
     "streams/partition_core.py": "test_session_journal.py",
+    "streams/group_table.py": "test_group_core.py",
+    "streams/group_limits.py": "test_group_core.py",
     "streams/step.py": "test_session_journal.py",
     "streams/ends.py": "test_session_records.py",
     "streams/deaths.py": "test_session_liveness.py",

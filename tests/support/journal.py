@@ -14,8 +14,7 @@ from schemas.accounting import AccountingRecord
 from schemas.codec import decoder, encode
 from schemas.disconnect import COMMAND_KIND, NOTICE_KIND, DisconnectCommand, DisconnectResult, Outcome, SessionNotice
 from schemas.event import SessionEvent
-from schemas.journal import Membership as MembershipOrder
-from schemas.journal import OperatorCommand, PolicyVersion, QuotaOrder, Rejected, Tick
+from schemas.journal import MembershipOrder, OperatorCommand, PolicyVersion, QuotaOrder, Rejected, Tick
 from schemas.policy import Duration, Limit, Liveness, Membership, Policy, Quota, Rate
 from schemas.session import SESSION_ROW, IdentityRow, SessionRow
 from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, REJECTED, session_key
