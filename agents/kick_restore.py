@@ -7,7 +7,7 @@ What lives here: the committed offsets with their marks, and reading the results
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -15,6 +15,7 @@ from aiokafka.structs import TopicPartition
 
 from agents.kafka_client import client_settings, close, prefixed, start_patiently, topic_name
 from schemas.configuration import Configuration
+from schemas.disconnect import DisconnectResult
 from schemas.topics import COMMANDS, KICKER_GROUP, RESULTS
 from streams.kick_records import read_result
 from streams.open_commands import CommitPoint, OpenCommands, read_from
@@ -24,8 +25,15 @@ POLL_RECORDS = 2_000
 """Results between two looks at the event loop: some 20 ms of a core's work."""
 
 
-async def restore(configuration: Configuration, partitions: Collection[int]) -> dict[int, OpenCommands]:
+async def restore(
+    configuration: Configuration, partitions: Collection[int], seen: Callable[[DisconnectResult], None]
+) -> dict[int, OpenCommands]:
     """What is known of these partitions: where to go on, which commands are finished, which are acknowledged.
+
+    Args:
+        configuration: where Kafka is.
+        partitions: of `disconnect.commands`.
+        seen: is told each result that is read back, in the order of its partition.
 
     Raises:
         KafkaError: Kafka is away or refuses; the caller tries again.
@@ -52,7 +60,7 @@ async def restore(configuration: Configuration, partitions: Collection[int]) -> 
                 results_end=ends[results[number]],
             )
             reader.seek(results[number], read_from(point.mark, begins[results[number]]))
-        await _read_to(reader, {place: ends[place] for place in results.values()}, parts)
+        await _read_to(reader, {place: ends[place] for place in results.values()}, parts, seen)
     finally:
         await close(reader)
     for part in parts.values():
@@ -60,7 +68,9 @@ async def restore(configuration: Configuration, partitions: Collection[int]) -> 
     return parts
 
 
-async def _read_to(reader: AIOKafkaConsumer, ends: dict[TopicPartition, int], parts: dict[int, OpenCommands]) -> None:
+async def _read_to(
+    reader: AIOKafkaConsumer, ends: dict[TopicPartition, int], parts: dict[int, OpenCommands], seen: Callable[[DisconnectResult], None]
+) -> None:
     """Read each partition to its end, by position, so that transaction markers and gaps hold nothing up."""
     left = set(ends)
     while True:
@@ -73,6 +83,7 @@ async def _read_to(reader: AIOKafkaConsumer, ends: dict[TopicPartition, int], pa
                 result = read_result(record.value)
                 if result is not None:
                     parts[place.partition].read_back(result, record.offset)
+                    seen(result)
         await asyncio.sleep(0)
 
 

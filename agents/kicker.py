@@ -1,4 +1,4 @@
-"""The kicker: disconnect commands in from Kafka, Disconnect-Requests out by UDP, results back into Kafka (behaviours 5.1 to 5.4, 5.7).
+"""The kicker: disconnect commands in from Kafka, Disconnect-Requests out by UDP, results back into Kafka (behaviours 5.1 to 5.7).
 
 What lives here: the consumer, its partitions, the clock, the wake-up. What may not: what becomes of a command (`streams.kick`), who may
 send when (`streams.dispatcher`), and what is remembered of a partition (`streams.open_commands`).
@@ -20,26 +20,29 @@ import logging
 import random
 import signal
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
-from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, RecordMetadata, TopicPartition
+from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
 
 from agents import metrics
 from agents.health import Health
 from agents.kafka_client import client_settings, close, prefixed, start_patiently, topic_name
 from agents.kick_ports import SourcePorts
 from agents.kick_restore import restore
+from agents.kick_ways import Questions
 from agents.result_writer import Delivery, Record, ResultWriter
+from agents.ways import Way, ways
 from schemas.codec import encode
 from schemas.configuration import Configuration
 from schemas.disconnect import DisconnectCommand, DisconnectResult, SessionNotice
 from schemas.errors import CurfewError
 from schemas.topics import ACCOUNTING, COMMANDS, KICKER_GROUP, KIND_HEADER, REJECTED, RESULTS
-from streams.dispatcher import Datagram, Dispatcher, Endpoint, Ignored, Outputs, targets
+from schemas.ways import WayAnswer
+from streams.dispatcher import Datagram, Dispatcher, Endpoint, Ignored, Outputs, Question, targets
 from streams.kick import Now
 from streams.kick_records import Refusal, read_record, rejected
 from streams.open_commands import CommitPoint, OpenCommands
@@ -51,6 +54,8 @@ POLL_MS = 200
 POLL_RECORDS = 100
 """Between two looks at the sockets: some 30 ms of a core's work."""
 HOUSEKEEPING_S = 1.0
+ACCEPTED_SHOWN_MAX = 100
+"""Attribute sets that the metrics tell apart; there are as many as the profiles have, and what 403 makes of them."""
 RETRY_S = 0.5
 LAST_COMMIT_WITHIN_S = 2.0
 RESULT_KIND = ((KIND_HEADER, b"result"),)
@@ -61,11 +66,15 @@ log = logging.getLogger(__name__)
 class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library has no types
     """One kicker of the group; `run` is all of it."""
 
-    def __init__(self, configuration: Configuration, health: Health, schedule: Schedule = RFC5080) -> None:
+    def __init__(
+        self, configuration: Configuration, health: Health, schedule: Schedule = RFC5080, drivers: Mapping[str, Way] | None = None
+    ) -> None:
         self._configuration = configuration
         self._health = health
+        self._ways = ways(configuration) if drivers is None else drivers
+        self._questions = Questions(self._ways, self._take_answer)
         self._dispatcher = Dispatcher(
-            targets(configuration.nas, configured(configuration.profile)),
+            targets(configuration.nas, configured(configuration.profile), self._ways),
             ports=configuration.kicker.ports,
             in_flight_per_nas=configuration.kicker.in_flight_per_nas,
             jitter=lambda: random.uniform(-1, 1),
@@ -81,6 +90,7 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
         self._is_ended = False
         self._restoring: asyncio.Task[None] | None = None
         self._committed: dict[int, CommitPoint] = {}
+        self._shown: set[tuple[str, str]] = set()
         self._wake_up: tuple[float, asyncio.TimerHandle] | None = None
         self._consumer = AIOKafkaConsumer(
             **client_settings(configuration),
@@ -93,7 +103,8 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
 
     def reload(self, configuration: Configuration) -> None:
         """Take over the NASes of another configuration, for commands read from now on."""
-        self._dispatcher.change(targets(configuration.nas, configured(configuration.profile)), configuration.kicker.in_flight_per_nas)
+        known = targets(configuration.nas, configured(configuration.profile), self._ways)
+        self._dispatcher.change(known, configuration.kicker.in_flight_per_nas)
         log.info("configuration read again: %d NASes", len(configuration.nas))
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -122,6 +133,7 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, *([self._restoring] if self._restoring else []), return_exceptions=True)
+            await self._questions.close()
             await close(self._consumer)
 
     def _end_kicks(self) -> None:
@@ -171,7 +183,7 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
         doubtful = part.doubtful(command.id)
         if doubtful is not None:
             # Whoever wrote it may have been killed before the journal had it; the session agent knows a repeat
-            self._writer.put(Delivery((self._for_the_journal(doubtful),), lambda _: part.let_go(offset)))
+            self._writer.put(Delivery((self._for_the_journal(doubtful, encode(doubtful)),), lambda _: part.let_go(offset)))
             return
         if not part.take(offset, command.id):
             return
@@ -194,6 +206,11 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
         now = _now()
         self._carry_out(self._dispatcher.datagram(place, sender, octets, now), now)
 
+    def _take_answer(self, command_id: str, answer: WayAnswer) -> None:
+        if not self._is_ended:
+            now = _now()
+            self._carry_out(self._dispatcher.way_answer(command_id, answer, now), now)
+
     def _wake(self) -> None:
         self._wake_up = None
         now = _now()
@@ -205,8 +222,10 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
                 case Datagram():
                     self._ports.send(output.port, output.endpoint, output.octets)
                     metrics.DISCONNECT_SENDS.inc()
-                    if output.decided_ms is not None:
-                        metrics.DECISION_TO_REQUEST_S.observe(max(0, now.wall_ms - output.decided_ms) / 1000)
+                    _note_sent(output.decided_ms, now)
+                case Question():
+                    self._questions.ask(output)
+                    _note_sent(output.decided_ms, now)
                 case DisconnectResult():
                     self._report(output)
                 case Ignored(reason):
@@ -225,28 +244,30 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
 
     def _report(self, result: DisconnectResult) -> None:
         number = self._homes[result.command_id]
+        value = encode(result)
         records = (
-            Record(topic_name(self._configuration, RESULTS), number, result.nas.encode(), encode(result), ()),
-            self._for_the_journal(result),
+            Record(topic_name(self._configuration, RESULTS), number, result.nas.encode(), value, ()),
+            self._for_the_journal(result, value),
         )
         if result.final:
             metrics.OUTCOMES.labels(result.outcome).inc()
+            self._questions.forget(result.command_id)
             del self._homes[result.command_id]
             self._unwritten.add(result.command_id)
 
-        def durable(places: list[RecordMetadata]) -> None:
+        def durable(offsets: list[int]) -> None:
             if result.final:
                 self._unwritten.discard(result.command_id)
             part = self._parts.get(number)
             if part is not None:
-                part.take_result(result, places[0].offset)
+                part.take_result(result, offsets[0])
                 self._read_on(part)
 
         self._writer.put(Delivery(records, durable))
 
-    def _for_the_journal(self, result: DisconnectResult) -> Record:
+    def _for_the_journal(self, result: DisconnectResult, value: bytes) -> Record:
         home = partition_of(result.identity, self._configuration.kafka.partitions)
-        return Record(topic_name(self._configuration, ACCOUNTING), home, result.identity.encode(), encode(result), RESULT_KIND)
+        return Record(topic_name(self._configuration, ACCOUNTING), home, result.identity.encode(), value, RESULT_KIND)
 
     def _reject(self, part: OpenCommands, record: ConsumerRecord[Any, Any], kind: str, refusal: Refusal) -> None:
         metrics.REJECTED.labels(refusal.reason).inc()
@@ -275,12 +296,23 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
         while True:
             await asyncio.sleep(HOUSEKEEPING_S)
             await self._commit()
+            self._show_what_is_known()
             trouble = self._writer.trouble
             if self._restoring is not None:
                 if trouble or not self._restoring.done():
                     self._health.not_ready(trouble or "reading results back")
                 else:
                     self._health.ready()
+
+    def _show_what_is_known(self) -> None:
+        counts = self._dispatcher.learned.counts
+        shown = {(one.request, "+".join(one.attributes)): number for one, number in counts.most_common(ACCEPTED_SHOWN_MAX)}
+        for labels in self._shown - shown.keys():
+            metrics.DISCONNECT_ACCEPTED.labels(*labels).set(0)
+        for labels, number in shown.items():
+            metrics.DISCONNECT_ACCEPTED.labels(*labels).set(number)
+        self._shown = set(shown)
+        metrics.DISCONNECT_NAS_SILENT.set(self._dispatcher.silent)
 
     async def _commit(self) -> None:
         points = {part.partition: part.commit_point for part in self._parts.values()}
@@ -324,7 +356,7 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
         self._health.not_ready("reading results back")
         while True:
             try:
-                found = await restore(self._configuration, numbers) if numbers else {}
+                found = await restore(self._configuration, numbers, self._dispatcher.learned.observe) if numbers else {}
             except KafkaError as failed:
                 log.warning("results cannot be read back (%s); trying again", failed)
                 await asyncio.sleep(RETRY_S)
@@ -345,6 +377,7 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
         now = _now()
         for command_id in command_ids:
             self._dispatcher.forget(command_id, now)
+            self._questions.forget(command_id)
             self._homes.pop(command_id, None)
 
 
@@ -355,6 +388,7 @@ async def run_kicker(
     *,
     reread: Callable[[], Configuration] | None = None,
     schedule: Schedule = RFC5080,
+    drivers: Mapping[str, Way] | None = None,
 ) -> None:
     """Run one kicker until `stop` is set and every result is durable.
 
@@ -364,12 +398,13 @@ async def run_kicker(
         stop: ends it.
         reread: reads the configuration again at SIGHUP, raising `CurfewError` when it is wrong; without it the signal is left alone.
         schedule: of retransmissions; another one than RFC 5080's is for tests.
+        drivers: the other ways out by `via`; others than `agents.ways` has are for tests.
 
     Raises:
         CurfewError: the source address cannot be had.
         KafkaError: Kafka refuses us for a reason that waiting does not mend.
     """
-    kicker = Kicker(configuration, health, schedule)
+    kicker = Kicker(configuration, health, schedule, drivers)
     loop = asyncio.get_running_loop()
     if reread is not None:
         loop.add_signal_handler(signal.SIGHUP, _reload, kicker, reread)
@@ -390,6 +425,12 @@ def _reload(kicker: Kicker, reread: Callable[[], Configuration]) -> None:
 
 async def _set(stop: asyncio.Event) -> None:
     await stop.wait()
+
+
+def _note_sent(decided_ms: int | None, now: Now) -> None:
+    """With a command's first request: how long ago it was decided."""
+    if decided_ms is not None:
+        metrics.DECISION_TO_REQUEST_S.observe(max(0, now.wall_ms - decided_ms) / 1000)
 
 
 def _now() -> Now:

@@ -56,3 +56,12 @@ IN_FLIGHT = Gauge("curfew_disconnects_in_flight", "Commands without a final outc
 DECISION_TO_REQUEST_S = Histogram(
     "curfew_packet_to_disconnect_seconds", "From the accounting packet's arrival to its Disconnect-Request.", buckets=_LATENCY_BUCKETS
 )
+DISCONNECT_ACCEPTED = Gauge(
+    "curfew_disconnect_accepted",
+    "NASes that said yes last to a request of this kind with these attributes.",
+    ["request", "attributes"],
+    multiprocess_mode="livesum",
+)
+DISCONNECT_NAS_SILENT = Gauge(
+    "curfew_disconnect_nas_silent", "NASes that answer no Disconnect-Request at the moment.", multiprocess_mode="livesum"
+)

@@ -1,30 +1,32 @@
 """The kicker's way into Kafka: what it has to say is sent until it is durable, at least once, in order for each partition.
 
-What lives here: the producer, its end and its successor. What may not: what a record says.
+What lives here: the producer, its end and its successor, and a lane for each topic-partition. What may not: what a record says.
 
-Theory of operation: whatever has gathered is sent at once and awaited together. A failed send poisons an idempotent producer for that
-partition for good, so any failure ends the producer; what was not acknowledged goes first with the next one, and what went well is told to
-its owner. Bounded by the kicker's open commands: each has at most two results.
+Theory of operation: each lane has one batch in flight while the next one grows, so a partition that is slow holds up no other, and a lot
+of results cost few round trips. A delivery is told to its owner when all of its records are durable. A failed send poisons an idempotent
+producer for that partition for good, so any failure ends the producer; what was not acknowledged goes first with the next one, in the
+order in which it was put. Bounded by the kicker's open commands: each has at most two results.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from aiokafka.structs import RecordMetadata
+from aiokafka.structs import TopicPartition
 
+from agents.checkpoint import send_batch
 from agents.kafka_client import close, idempotent_producer, start_patiently
 from schemas.configuration import Configuration
 
 BACKOFF_S = 0.1
 BACKOFF_S_MAX = 5.0
-BATCH_MAX = 2_000
 END_WITHIN_S = 10.0
 
 log = logging.getLogger(__name__)
@@ -41,10 +43,21 @@ class Record(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """Records that belong together, and who is told where they stand once all of them are durable."""
+    """Records that belong together, and who is told at which offsets they stand once all of them are durable."""
 
     records: tuple[Record, ...]
-    done: Callable[[list[RecordMetadata]], None]
+    done: Callable[[list[int]], None]
+
+
+class _Parcel:
+    """A delivery on its way: the offsets of its records, -1 for those that are not durable yet."""
+
+    __slots__ = ("delivery", "number", "offsets")
+
+    def __init__(self, number: int, delivery: Delivery) -> None:
+        self.number = number
+        self.delivery = delivery
+        self.offsets = [-1] * len(delivery.records)
 
 
 class ResultWriter:
@@ -57,17 +70,22 @@ class ResultWriter:
     def __init__(self, configuration: Configuration) -> None:
         self.trouble = ""
         self._configuration = configuration
-        self._waiting: deque[Delivery] = deque()
+        self._open: OrderedDict[int, _Parcel] = OrderedDict()
+        self._numbers = count()
+        self._lanes: dict[TopicPartition, _Lane] = {}
+        self._producer: AIOKafkaProducer | None = None
         self._something = asyncio.Event()
         self._nothing = asyncio.Event()
         self._nothing.set()
-        self._producer: AIOKafkaProducer | None = None
 
     def put(self, delivery: Delivery) -> None:
         """Send this, after what was put before it."""
-        self._waiting.append(delivery)
+        parcel = _Parcel(next(self._numbers), delivery)
+        self._open[parcel.number] = parcel
         self._nothing.clear()
         self._something.set()
+        if self._producer is not None:
+            self._post(self._producer, parcel)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send until `stop` is set and all is durable, or it is set and Kafka is away for longer than `END_WITHIN_S`."""
@@ -81,63 +99,117 @@ class ResultWriter:
                 await asyncio.wait((sending, emptied), timeout=END_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 sending.result()
-            if self._waiting:
-                log.warning("stopped with %d results unwritten; their commands are read again", len(self._waiting))
+            if self._open:
+                log.warning("stopped with %d results unwritten; their commands are read again", len(self._open))
         finally:
             tasks = [task for task in (sending, stopping, emptied) if task is not None]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            if self._producer is not None:
-                await close(self._producer)
 
     async def _send_all(self) -> None:
+        """One producer after the other, each until it fails."""
         backoff_s = BACKOFF_S
+        await self._something.wait()
         while True:
-            await self._something.wait()
-            if self._producer is None:
-                self._producer = idempotent_producer(self._configuration)
-                await start_patiently(self._producer)
-            failure = await self._send_batch(self._producer, min(len(self._waiting), BATCH_MAX))
-            if failure is None:
-                backoff_s = BACKOFF_S
-                self.trouble = ""
-            else:
-                log.warning("results could not be written (%s); sending them again with a new producer", failure)
-                self.trouble = "Kafka does not take the results"
-                ended, self._producer = self._producer, None
-                await close(ended)
-                await asyncio.sleep(backoff_s)
-                backoff_s = min(2 * backoff_s, BACKOFF_S_MAX)
-            if not self._waiting:
-                self._something.clear()
-                self._nothing.set()
+            producer = idempotent_producer(self._configuration)
+            try:
+                await start_patiently(producer)
+                failure, sent = await self._send_with(producer)
+            finally:
+                self._producer = None
+                await close(producer)
+            log.warning("results could not be written (%s); sending them again with a new producer", failure)
+            self.trouble = "Kafka does not take the results"
+            backoff_s = BACKOFF_S if sent else min(2 * backoff_s, BACKOFF_S_MAX)
+            await asyncio.sleep(backoff_s)
 
-    async def _send_batch(self, producer: AIOKafkaProducer, size: int) -> BaseException | None:
-        """Send the first deliveries; take those out that are durable, and return what went wrong with the others."""
-        batch = [self._waiting[n] for n in range(size)]
-        sent = [await self._hand_over(producer, delivery) for delivery in batch]  # one after the other: this is their order
-        failed = []
-        failure: BaseException | None = None
-        for delivery, outcome in zip(batch, sent, strict=True):
-            answers = await asyncio.gather(*outcome, return_exceptions=True) if isinstance(outcome, list) else [outcome]
-            wrong = next((answer for answer in answers if isinstance(answer, BaseException)), None)
-            self._waiting.popleft()
-            if wrong is None:
-                delivery.done(answers)
-            elif isinstance(wrong, KafkaError):
-                failure = wrong
-                failed.append(delivery)
-            else:
-                raise wrong
-        self._waiting.extendleft(reversed(failed))
-        return failure
-
-    async def _hand_over(self, producer: AIOKafkaProducer, delivery: Delivery) -> list[asyncio.Future[RecordMetadata]] | KafkaError:
+    async def _send_with(self, producer: AIOKafkaProducer) -> tuple[KafkaError, bool]:
+        """Send whatever comes until it fails: why, and whether anything got through before."""
+        oldest = next(iter(self._open), -1)
+        failed: asyncio.Future[KafkaError] = asyncio.get_running_loop().create_future()
+        self._failed = failed
+        self._producer = producer
         try:
-            return [
-                await producer.send(one.topic, one.value, one.key, partition=one.partition, headers=list(one.headers))
-                for one in delivery.records
-            ]
-        except KafkaError as refused:
-            return refused
+            for parcel in self._open.values():
+                self._post(producer, parcel)
+            failure = await failed
+        finally:
+            self._producer = None
+            lanes, self._lanes = self._lanes, {}
+            for lane in lanes.values():
+                lane.task.cancel()
+            await asyncio.gather(*(lane.task for lane in lanes.values()), return_exceptions=True)
+        return failure, next(iter(self._open), -1) != oldest
+
+    def _post(self, producer: AIOKafkaProducer, parcel: _Parcel) -> None:
+        for place, record in enumerate(parcel.delivery.records):
+            if parcel.offsets[place] < 0:
+                to = TopicPartition(record.topic, record.partition)
+                lane = self._lanes.get(to)
+                if lane is None:
+                    lane = self._lanes[to] = _Lane(producer, to, self._durable, self._fail)
+                lane.put(parcel, place)
+
+    def _durable(self, parcel: _Parcel, place: int, offset: int) -> None:
+        parcel.offsets[place] = offset
+        self.trouble = ""
+        if min(parcel.offsets) >= 0:
+            del self._open[parcel.number]
+            if not self._open:
+                self._nothing.set()
+            parcel.delivery.done(parcel.offsets)
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failed.done():
+            return
+        if isinstance(error, KafkaError):
+            self._failed.set_result(error)
+        else:
+            self._failed.set_exception(error)
+
+
+class _Lane:
+    """What is for one topic-partition: one batch in flight while the next one grows."""
+
+    def __init__(
+        self,
+        producer: AIOKafkaProducer,
+        place: TopicPartition,
+        durable: Callable[[_Parcel, int, int], None],
+        fail: Callable[[BaseException], None],
+    ) -> None:
+        self._producer = producer
+        self._place = place
+        self._durable = durable
+        self._fail = fail
+        self._queue: deque[tuple[_Parcel, int]] = deque()
+        self._filled = asyncio.Event()
+        self.task = asyncio.create_task(self._run(), name=f"results {place.topic}/{place.partition}")
+
+    def put(self, parcel: _Parcel, place: int) -> None:
+        self._queue.append((parcel, place))
+        self._filled.set()
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                await self._filled.wait()
+                await self._send_batch()
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody else would hear of it
+            self._fail(error)
+
+    async def _send_batch(self) -> None:
+        batch, queue, taken = self._producer.create_batch(), self._queue, []  # its first record goes in whatever its size
+        while queue:
+            parcel, place = queue[0]
+            record = parcel.delivery.records[place]
+            if batch.append(key=record.key, value=record.value, timestamp=None, headers=[*record.headers]) is None:
+                break
+            taken.append(queue.popleft())
+        if not queue:
+            self._filled.clear()
+        batch.close()
+        first = (await (await send_batch(self._producer, batch, self._place))).offset
+        for number, (parcel, place) in enumerate(taken):
+            self._durable(parcel, place, first + number)

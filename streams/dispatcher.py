@@ -317,6 +317,11 @@ class Dispatcher:
             heapq.heappop(self._timers)
         return self._timers[0][0] if self._timers else None
 
+    @property
+    def silent(self) -> int:
+        """How many NASes answer nobody."""
+        return sum(line.budget.is_silent for line in self._lines.values())
+
     def __contains__(self, command_id: str) -> bool:
         return command_id in self._runs
 

@@ -16,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
 from prometheus_client import REGISTRY
 
-from agents import kicker
+from agents import kick_ways, kicker
 from agents.health import Health
 from agents.kick_ports import CannotSendError
 from agents.kicker import run_kicker
@@ -25,6 +25,7 @@ from schemas.configuration import Configuration, Disconnect, Kafka, Kicker, Nas
 from schemas.disconnect import DisconnectCommand, DisconnectResult, SessionNotice
 from schemas.errors import CurfewError
 from schemas.topics import ACCOUNTING, COMMANDS, KICKER_GROUP, REJECTED, RESULTS
+from schemas.ways import WayAnswer
 from streams import open_commands
 from streams.partitioner import partition_of
 from streams.radius.simulated import build_disconnect_reply, parse_disconnect_request
@@ -51,7 +52,7 @@ class SimulatedNas(asyncio.DatagramProtocol):
 
     def datagram_received(self, data, addr):
         self.asked_from = addr
-        parsed = parse_disconnect_request(data, SECRET.encode())
+        parsed = parse_disconnect_request(data, SECRET.encode(), data[0])
         assert isinstance(parsed, tuple), parsed
         self.requests.append(parsed[1])
         self.octets.append(data)
@@ -162,7 +163,7 @@ async def bench(kafka, prefix):
 async def make_bench(kafka, prefix):
     await create_topics(kafka.bootstrap, {f"{prefix}{topic.name}": PARTITIONS for topic in (COMMANDS, RESULTS, ACCOUNTING, REJECTED)})
     loop = asyncio.get_running_loop()
-    answers = {"campus": acks, "gone": refuses(503), "strict": refuses(404), "dead": silent, "picky": picky, "noisy": noisy}
+    answers = {"campus": acks, "gone": refuses(503), "strict": refuses(404), "dead": silent, "picky": picky, "noisy": noisy, "change": acks}
     nases = {}
     for name, answer in answers.items():
         _, nases[name] = await loop.create_datagram_endpoint(lambda answer=answer: SimulatedNas(answer), local_addr=("127.0.0.1", 0))
@@ -175,6 +176,7 @@ async def make_bench(kafka, prefix):
         )
         for name, one in nases.items()
     ]
+    configured.append(Nas(name="api", addresses=("127.0.0.1/32",), secret="s", disconnect=Disconnect(via="routeros", address="127.0.0.1")))
     configured.append(Nas(name="bare", addresses=("127.0.0.1/32",), secret="s"))
     configuration = Configuration(
         kafka=Kafka(bootstrap_servers=kafka.bootstrap, partitions=PARTITIONS, topic_prefix=prefix),
@@ -219,10 +221,10 @@ def noisy(request):
 
 
 @contextlib.asynccontextmanager
-async def running(configuration, schedule=SHORT, reread=None):
+async def running(configuration, schedule=SHORT, reread=None, drivers=None):
     """A kicker that is ready; it ends as a person would end it."""
     health, stop = Health("kicker"), asyncio.Event()
-    task = asyncio.create_task(run_kicker(configuration, health, stop, schedule=schedule, reread=reread))
+    task = asyncio.create_task(run_kicker(configuration, health, stop, schedule=schedule, reread=reread, drivers=drivers))
     deadline = time.monotonic() + DEADLINE_S
     try:
         while not health.is_ready:
@@ -342,6 +344,114 @@ async def test_what_is_no_command_is_rejected_with_its_octets_and_the_partition_
     assert [one["reason"] for one in rejected] == ["not-json", "lacks-fields", "unknown-kind"]
     assert [one["offset"] for one in rejected] == [0, 1, 2]
     assert await bench.committed() == (5, 5)
+
+
+class FakeWay:
+    """A driver that says what it is told to, by the session's id."""
+
+    def __init__(self, **answers):
+        self.answers = answers
+        self.asked = []
+        self.is_cancelled = self.is_closed = False
+
+    async def disconnect(self, nas, command):
+        self.asked.append((nas.name, command.session["acct_session_id"]))
+        answer = self.answers[command.session["acct_session_id"]]
+        if answer is None:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                self.is_cancelled = True
+                raise
+        if isinstance(answer, Exception):
+            raise answer
+        return WayAnswer(answer, "by the fake", 1.5)
+
+    async def close(self):
+        self.is_closed = True
+
+
+async def test_a_nas_of_another_way_is_asked_by_its_driver_with_the_same_results_and_the_same_proof(bench):
+    """5.6 and 5.4; a defect of the driver is a named result too, and ends nobody."""
+    way = FakeWay(yes="accepted", gone="gone", no="refused", never="unsupported", wrong=ValueError("a defect"))
+    outcomes = {"yes": "acknowledged", "gone": "gone", "no": "refused", "never": "unsupported", "wrong": "unsupported"}
+    async with running(bench.configuration, drivers={"routeros": way}):
+        commands = {name: await bench.order("api", session={"acct_session_id": name}) for name in outcomes}
+        for name, outcome in outcomes.items():
+            await bench.until_outcomes(commands[name], outcome)
+        await bench.notify(commands["yes"])
+        await bench.until_outcomes(commands["yes"], "acknowledged", "confirmed")
+    assert sorted(way.asked) == sorted(("api", name) for name in outcomes)
+    (attempt,) = bench.results(commands["yes"])[1]["attempts"]
+    assert (attempt["request"], attempt["answer"], attempt["round_trip_ms"]) == ("routeros", "accepted", 1.5)
+    assert way.is_closed
+    assert len(bench.seen[RESULTS.name]) == 6
+    assert await bench.committed() == (6, 6)
+
+
+async def test_a_driver_that_comes_to_no_end_is_ended_with_an_unanswered_and_at_a_stop_it_is_cancelled(bench, monkeypatch):
+    """5.6 and 5.7: within a bounded time; what is in flight at a stop is asked anew by whoever comes next."""
+    monkeypatch.setattr(kick_ways, "way_within_s", lambda _: 0.2)
+    monkeypatch.setattr(kick_ways, "GRACE_S", 0.1)
+    way = FakeWay(stuck=None)
+    async with running(bench.configuration, drivers={"routeros": way}):
+        command = await bench.order("api", session={"acct_session_id": "stuck"})
+        await bench.until_outcomes(command, "unanswered")
+        assert way.is_cancelled
+        monkeypatch.setattr(kick_ways, "way_within_s", lambda _: 60)
+        way.is_cancelled = False
+        again = await bench.order("api", session={"acct_session_id": "stuck"})
+        await bench.until(lambda: len(way.asked) == 2)
+    assert way.is_cancelled
+    after = FakeWay(stuck="gone")
+    async with running(bench.configuration, drivers={"routeros": after}):
+        await bench.until_outcomes(again, "gone")
+    assert bench.outcomes(command) == ["unanswered"]
+    assert await bench.committed() == (2, 2)
+
+
+async def test_after_a_restart_a_nas_is_asked_first_what_it_took_before(bench):
+    """5.3: read back from the results; the metrics show it."""
+    async with running(bench.configuration):
+        first = await bench.order("picky")
+        await bench.until_outcomes(first, "acknowledged")
+        await bench.notify(first)
+        await bench.until_outcomes(first, "acknowledged", "confirmed")
+    labels = {"request": "Disconnect-Request", "attributes": "Acct-Session-Id+User-Name"}
+    async with running(bench.configuration):
+        second = await bench.order("picky")
+        await bench.until_outcomes(second, "acknowledged")
+        await bench.until(lambda: REGISTRY.get_sample_value("curfew_disconnect_accepted", labels) == 1)
+    assert len(bench.results(first)[1]["attempts"]) == 2
+    assert [one["answer"] for one in bench.results(second)[0]["attempts"]] == ["Disconnect-ACK"]
+    assert len(bench.nases["picky"].requests) == 3
+
+
+async def test_a_quota_s_change_of_authorisation_is_a_coa_request_and_final_with_its_ack(bench):
+    """4.6 and 5.4."""
+    async with running(bench.configuration):
+        command = await bench.order("change", coa={"Filter-Id": "slow"}, reason="quota")
+        await bench.until_outcomes(command, "confirmed")
+    (result,) = bench.results(command)
+    assert (result["final"], result["attempts"][0]["request"], result["attempts"][0]["answer"]) == (True, "CoA-Request", "CoA-ACK")
+    (octets,) = bench.nases["change"].octets
+    assert octets[0] == 43
+    assert b"\x0b\x06slow" in octets
+    assert await bench.committed() == (1, 1)
+
+
+async def test_commands_of_a_later_version_are_taken_and_what_they_have_new_is_left(bench):
+    """5.7 and 7.1: compatible changes only, so an unknown key says nothing here; a kind that is not known is rejected."""
+    command = DisconnectCommand(
+        id="later", time_ms=1, expires_ms=2**52, nas="gone", identity="bob", session={"acct_session_id": "A"}, reason="limit"
+    )
+    async with running(bench.configuration):
+        await bench.write("command", "gone", encode({**loads(encode(command)), "version": 9, "news": {"a": [1]}}))
+        await bench.write("command-v9", "gone", encode(command))
+        await bench.until_outcomes(command, "gone")
+        await bench.until(lambda: len(bench.seen[REJECTED.name]) == 1)
+    assert loads(bench.seen[REJECTED.name][0].value)["reason"] == "unknown-kind"
+    assert await bench.committed() == (2, 2)
 
 
 async def test_a_killed_kicker_s_successor_sends_nothing_twice_that_has_its_result_and_forgets_nothing(bench):
