@@ -84,6 +84,8 @@ def add(quota: Quota, window: Window, grown: Usage, told: Span) -> Met:
         grown: by how much a session's counters grew.
         told: between which moments.
     """
+    if told.until_ms < window.from_ms:  # the log's clock went back meanwhile
+        told = Span(window.from_ms, window.from_ms)
     amount = share_in(grown.octets if quota.octets else grown.time_ms, told, Span(window.from_ms, window.until_ms))
     return judge(quota, replace(window, used=window.used + amount))
 
