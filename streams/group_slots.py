@@ -96,6 +96,7 @@ def _take(step: Step, row: SessionRow, group: str, op: str, frees: list[str] | N
         groups=list(groups_of(known, row)),
         held=held,
         frees=frees or [],
+        stays=op == "hold" and limits.cannot_go(row),
         because=[] if row.opened_offset == step.offset else [step.ref(row.opened_offset)],
     )
 
@@ -171,7 +172,7 @@ def _refused(step: Step, row: SessionRow, asked: Asked, answer: GroupAnswer, bec
     if held:
         text += "; this device was evicted by it a moment ago"
     own = [other for other in limiting.others_of(step, row) if asked.group in other.slots]
-    victims = [row] if held or limit.victim_scope == "group" else limits.choose(limit, row, own) or [row]
+    victims = [row] if held or limit.victim_scope == "group" else limits.choose(limit, row, own)
     records = [step.ref(row.opened_offset), step.ref(answer.offset)]
     records += because if answer.offset == step.offset else []
     limiting.breached(step, row, asked, current=answer.current, most=answer.most, text=text, because=records)

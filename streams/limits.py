@@ -66,6 +66,11 @@ def acts(limit: Limit) -> bool:
     return limit.action == "disconnect" and limit.victim != "none"
 
 
+def cannot_go(row: SessionRow) -> bool:
+    """Whether its disconnect has failed: it holds its slot again, and no limit orders it to go in somebody else's place once more."""
+    return row.kick_state in ("refused", "unanswered", "unconfirmed")
+
+
 def counts_in(scene: Scene, asked: Asked, row: SessionRow) -> bool:
     """Whether a session of an identity that takes part in the counts is counted by this limit.
 
@@ -153,9 +158,14 @@ def is_held(limit: Limit, newcomer: SessionRow, holds: Iterable[Hold], clock_ms:
 
 
 def choose(limit: Limit, newcomer: SessionRow, others: Sequence[SessionRow]) -> list[SessionRow]:
-    """Who goes so that the newcomer finds a slot: all sessions of one device. Who was over the limit before is left (`on_change`)."""
+    """Who goes so that the newcomer finds a slot: all sessions of one device. Who was over the limit before is left (`on_change`).
+
+    Slots of sessions that cannot be disconnected are left too; where no other is, the newcomer goes.
+    """
+    stuck = {_slot(limit, row) for row in others if cannot_go(row)}
+    others = [row for row in others if _slot(limit, row) not in stuck]
     if limit.victim == "all-others":
-        return sorted(others, key=_age)
+        return sorted(others, key=_age) or [newcomer]
     rows = sorted([*others, newcomer], key=_idleness if limit.victim == "least-recently-active" else _age)
     going = _slot(limit, rows[-1] if limit.victim == "newest" else rows[0])
     return [row for row in rows if _slot(limit, row) == going]

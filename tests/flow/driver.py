@@ -4,8 +4,10 @@ Law of this file: it wires what the agents wire (ingest step, duplicates, talkin
 a list for each partition here; what is written is durable at once, so an answer follows its record immediately.
 
     datagram -> IngestStep -> journal partitions -> SessionCore -> commands -> Dispatcher -> Disconnect-Request
-                                   ^                   |                           |
-                                   +---- results ------|---------------------------+
+                                   ^   ^               |   |                       |
+                                   |   +-- results ----|---|-----------------------+
+                                   +------ verdicts ---|-- | -- GroupCore <- group.slots
+                                                       |   +------------------------^
                                                        +--> events
 
 What came out is unread until a test takes it, and `nothing_else` asserts that nothing is left.
@@ -24,9 +26,10 @@ from schemas.configuration import Disconnect, Identity, Nas
 from schemas.disconnect import COMMAND_KIND, DisconnectCommand, DisconnectResult, SessionNotice
 from schemas.event import SessionEvent
 from schemas.journal import MembershipOrder, OperatorCommand, PolicyVersion, Rejected
-from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, REJECTED
+from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, REJECTED, SLOTS
 from streams.dispatcher import Datagram, Dispatcher, Ignored, Outputs, targets
 from streams.duplicates import Duplicates
+from streams.group_core import GroupCore
 from streams.ingest_step import EVERY_PARTITION, IngestStep
 from streams.kick import Now
 from streams.partitioner import partition_of
@@ -117,6 +120,7 @@ class FlowDriver:
 
     Attributes:
         now_s: seconds since it began. journal: the partitions of `radius.accounting`. cores: a session core for each.
+        slots: the partitions of `group.slots`. group_cores: a group core for each.
         refused: reasons why packets got no answer.
     """
 
@@ -125,6 +129,8 @@ class FlowDriver:
         self.partitions = partitions
         self.journal: list[list[JournalRecord]] = [[] for _ in range(partitions)]
         self.cores = [SessionCore(partition, partitions, ACCOUNTING.name) for partition in range(partitions)]
+        self.slots: list[list[JournalRecord]] = [[] for _ in range(partitions)]
+        self.group_cores = [GroupCore(partition, partitions, SLOTS.name) for partition in range(partitions)]
         self.refused: list[str] = []
         self._step = IngestStep(nases, rules or Identity(), partitions, "flow")
         self._talking = Talking("flow", TICK_MS, 60_000)
@@ -281,12 +287,26 @@ class FlowDriver:
             self.journal[number].append(JournalRecord(kind, key, value))
             for output in out:
                 self._deliver(output)
+        if kind in ("policy", "tick"):
+            self._write_slots(kind, EVERY_PARTITION, None, value)
+
+    def _write_slots(self, kind: str, partition: int, key: bytes | None, value: bytes) -> None:
+        for number in range(self.partitions) if partition == EVERY_PARTITION else (partition,):
+            out: list[Output] = []
+            self.group_cores[number].apply(len(self.slots[number]), kind, key, value, out)
+            self.slots[number].append(JournalRecord(kind, key, value))
+            for output in out:
+                self._deliver(output)
 
     def _deliver(self, output: Output) -> None:
         if output.topic == EVENTS.name:
             self._put("events", _read_event(output.value))
+        elif output.topic == ACCOUNTING.name:
+            self._write(output.kind, output.partition, output.key, output.value)
         elif output.topic == REJECTED.name:
             self._put("rejected", _read_rejected(output.value))
+        elif output.topic == SLOTS.name:
+            self._write_slots(output.kind, output.partition, output.key, output.value)
         elif output.kind == COMMAND_KIND:
             command = _read_command(output.value)
             self._put("commands", command)
