@@ -84,7 +84,11 @@ def kick(
         raise click.ClickException("no open session is meant by that: nothing was done")
     if not yes and sys.stdin.isatty() and not click.confirm(f"Disconnect {plural(len(rows), 'session')}?", err=True):
         raise click.ClickException("nothing was done")
-    fates = run(_kick(configuration, rows, reason, wait_s))
+    show_fates(run(carry_out(configuration, rows, reason, wait_s)), wait_s, as_json=as_json)
+
+
+def show_fates(fates: list[Fate], wait_s: float, *, as_json: bool) -> None:
+    """What became of each kick, and exit status 1 if one is decided and not proven."""
     show(fates, FATE_COLUMNS, as_json=as_json, as_object=msgspec.to_builtins, cells=_cells)
     if undecided := sum(not fate.decided for fate in fates):
         say(f"{plural(undecided, 'session')} not decided after {wait_s:g} s; the orders stand: `curfew watch --type 'disconnect.*'`")
@@ -113,7 +117,8 @@ def _target(row: SessionRow) -> dict[str, Any]:
     return {"nas": row.nas, "acct_session_id": row.acct_session_id, "identity": row.identity, "user_name": row.user_name}
 
 
-async def _kick(configuration: Configuration, rows: list[SessionRow], reason: str, wait_s: float) -> list[Fate]:
+async def carry_out(configuration: Configuration, rows: list[SessionRow], reason: str, wait_s: float) -> list[Fate]:
+    """Order these sessions disconnected, by whoever sits at the terminal, and follow what becomes of it for some seconds."""
     await require_topics(configuration)  # with another partition count an order would lie where nobody owns the session
     now_ms = round(time.time() * 1000)
     orders = orders_for(rows, f"kick-{now_ms}-{secrets.token_hex(4)}", person(), reason, now_ms)
