@@ -8,29 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from msgspec.structs import replace
-
-from schemas.codec import decoder, encode
-from schemas.journal import PolicyVersion, Tick
+from schemas.codec import encode
+from schemas.journal import PolicyVersion
 from schemas.policy import Liveness, Policy
 from schemas.session import (
     IDENTITY_ROW,
     NAS_ROW,
     PARTITION_ROW,
     SESSION_ROW,
-    NasRow,
     SessionRow,
 )
-from schemas.topics import nas_key, partition_key, policy_row_key
-from streams import clock, deaths, ends, group_slots, limiting, liveness, membership_records, metering, outcomes, session_records
+from schemas.topics import partition_key, policy_row_key
+from streams import clock, group_slots, limiting, liveness, membership_records, metering, outcomes, passing, session_records
 from streams.partition_core import Handler, PartitionCore, newer_version
-from streams.partitioner import partition_of
 from streams.rulebook import Rulebook
 from streams.step import Output, Step
 from streams.table import Change, Table
-
-DEATHS_PER_TICK_MAX = 5_000
-PURGED_PER_TICK_MAX = 5_000
 
 
 class SessionCore(PartitionCore):
@@ -56,7 +49,7 @@ class SessionCore(PartitionCore):
         self.book = Rulebook(self.policy.policy)
         self._rules: dict[str, Liveness | None] = {}
         self._heard: dict[str, int] = {}
-        self._unheard: dict[str, int] = {}
+        self.unheard: dict[str, int] = {}
 
     # -- restore ------------------------------------------------------------------------------------------------------------------
 
@@ -89,8 +82,7 @@ class SessionCore(PartitionCore):
         self._rules.clear()
         self.book = Rulebook(self.policy.policy)
         self.table.index_all()
-        for name in self.table.nases:
-            self._note_unheard(name)
+        passing.restored(self)
 
     @property
     def touched(self) -> int:
@@ -153,56 +145,23 @@ class SessionCore(PartitionCore):
             nth = step.nth
 
     def _tick(self, offset: int, value: bytes, out: list[Output]) -> None:
-        """Time goes on; each death is a change of its own, so that one bad row does not stop the clock."""
-        tick = _TICK(value)
-        row, gone = clock.advanced(self.row, tick)
-        moved = self._talk(tick, row.ingests[tick.ingest].elapsed_ms, row.clock_ms, gone)
-        self.row = row
-        self.table.nases.update(moved)
-        self.table.touched.update(dict.fromkeys(map(nas_key, moved)))
+        """Time goes on."""
         self._heard.clear()
-        nth = self._tell_silent(offset, moved, out)
-        died = purged = 0
-        for nas in sorted(moved):
-            clock_ms = moved[nas].clock_ms
-            while died < DEATHS_PER_TICK_MAX and (key := self.table.due(nas, clock_ms)) is not None:
-                nth = self._atomically(offset, nth, out, key, lambda step, row, at=clock_ms: deaths.die(step, row, at))  # type: ignore[misc]
-                died += 1
-        closed_before_ms = row.clock_ms - self.policy.policy.grace_s * 1000
-        while purged < PURGED_PER_TICK_MAX and (key := self.table.past_grace(closed_before_ms)) is not None:
-            nth = self._atomically(offset, nth, out, key, ends.purge)
-            purged += 1
-        while purged < PURGED_PER_TICK_MAX and (identity := self.table.lingered(row.wall_ms)) is not None:
-            step = Step(self, offset, nth)
-            ends.let_go(step, identity)
-            step.commit(out)
-            purged += 1
+        passing.tick(self, offset, value, out)
 
-    def _tell_silent(self, offset: int, moved: dict[str, NasRow], out: list[Output]) -> int:
-        """Call those NASes silent that no ingest has heard for their window (behaviour 3.5); how many events that were."""
-        nases, clock_ms = self.table.nases, self.row.clock_ms
-        for name in moved:
-            if partition_of(name, self.partitions) == self.partition:
-                self._note_unheard(name)
-        nth = 0
-        for name in sorted(name for name, at_ms in self._unheard.items() if at_ms <= clock_ms):
-            step = Step(self, offset, nth)
-            nas = nases[name]
-            silent_s = (clock_ms - (nas.unheard_ms or 0)) // 1000
-            step.nas_event("nas.silent", replace(nas, silent=True), text=f"not heard for {silent_s} s; its sessions wait")
-            step.commit(out)
-            nth = step.nth
-            del self._unheard[name]
-        return nth
+    def atomically(self, offset: int, nth: int, out: list[Output], key: str, do: Callable[[Step, SessionRow], None]) -> int:
+        """Do something to a session as a change of its own, so that one bad row does not stop the clock.
 
-    def _note_unheard(self, name: str) -> None:
-        silent_at_ms = clock.silent_at_ms(self.table.nases[name])
-        if silent_at_ms is None:
-            self._unheard.pop(name, None)
-        else:
-            self._unheard[name] = silent_at_ms
+        Args:
+            offset: the tick that it follows from.
+            nth: decisions of that tick so far.
+            out: takes what follows.
+            key: the session's.
+            do: gets its row.
 
-    def _atomically(self, offset: int, nth: int, out: list[Output], key: str, do: Callable[[Step, SessionRow], None]) -> int:
+        Returns:
+            Decisions of that tick, with those made now.
+        """
         step = Step(self, offset, nth)
         try:
             row = step.change.session(key)
@@ -213,39 +172,6 @@ class SessionCore(PartitionCore):
             return nth
         self._commit(step, out)
         return step.nth
-
-    def _talk(self, tick: Tick, elapsed_ms: int, clock_ms: int, gone: list[str]) -> dict[str, NasRow]:
-        """The rows of the NASes whose talking clocks the tick moves, or that another ingest measures from now on."""
-        nases = self.table.nases
-        moved: dict[str, NasRow] = {}
-        ceased_ms: dict[str, int] = {}
-
-        def known(name: str) -> NasRow:
-            return moved.get(name) or nases.get(name) or NasRow(name)
-
-        def put(row: NasRow) -> None:
-            if row is not nases.get(row.nas):
-                moved[row.nas] = row
-
-        for ingest in gone:
-            for name in nases:
-                put(clock.forgotten(known(name), ingest))
-        for name, silent_ms in tick.ceased:
-            put(clock.ceased(known(name), tick.ingest, elapsed_ms, silent_ms))
-            ceased_ms[name] = silent_ms
-        if tick.full:
-            talking = {name for name, _ in tick.began} | {name for name, _ in tick.heard}
-            for name in nases:
-                if name not in talking:
-                    put(clock.forgotten(known(name), tick.ingest))
-        for name, window_ms in tick.began:
-            put(clock.began(known(name), tick.ingest, elapsed_ms, window_ms))
-        for name, silent_ms in tick.heard:
-            put(clock.heard(known(name), tick.ingest, elapsed_ms, silent_ms))
-        for name, nas in moved.items():
-            if partition_of(name, self.partitions) == self.partition:
-                moved[name] = clock.unheard(nas, clock_ms - ceased_ms.get(name, 0))
-        return moved
 
     def _deadline(self, row: SessionRow) -> int | None:
         nas = row.nas
@@ -269,9 +195,6 @@ class SessionCore(PartitionCore):
         self._rules.clear()
         if rearm:
             self.table.index_all()
-
-
-_TICK = decoder(Tick).decode
 
 
 def _policy(step: Step, value: bytes) -> None:

@@ -279,7 +279,7 @@ def test_the_dead_of_several_nases_are_found_in_the_order_of_their_names() -> No
 
 def test_so_many_die_at_a_tick_and_the_others_at_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """3.8: a site that went dark is not one long stop of the partition."""
-    monkeypatch.setattr("streams.session_core.DEATHS_PER_TICK_MAX", 2)
+    monkeypatch.setattr("streams.passing.DEATHS_PER_TICK_MAX", 2)
     journal = play(policy(THREE), tick(0), *[start(f"s{n}", interim_interval_s=10) for n in range(5)])
     journal.pass_time(31, "ap1")
     journal.events()

@@ -47,6 +47,7 @@ TESTED_ELSEWHERE = {
     "streams/step.py": "test_session_journal.py",
     "streams/ends.py": "test_session_records.py",
     "streams/deaths.py": "test_session_liveness.py",
+    "streams/passing.py": "test_session_liveness.py",
     "streams/limiting.py": "test_session_limits.py",
     "streams/disconnects.py": "test_session_disconnect.py",
     "streams/outcomes.py": "test_session_disconnect.py",
