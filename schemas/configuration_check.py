@@ -39,7 +39,7 @@ from schemas.session import DISCONNECT_FIELDS
 from schemas.toml_reader import Reader, bare, known_keys, label
 from schemas.toml_source import Path, Source, parse
 
-ENFORCED_VIA = ("radius", "none")
+ENFORCED_VIA = ("radius", "routeros", "none")
 """The ways to disconnect that this version carries out."""
 
 _CALLS_THE_NAS = ("radius", "routeros", "huawei-portal")
