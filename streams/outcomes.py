@@ -51,7 +51,7 @@ def result(step: Step, value: bytes) -> None:
 
 
 def operator(step: Step, value: bytes) -> None:
-    """A person's order about one session (behaviour 5.8)."""
+    """An order about one session: a person wants it disconnected (behaviour 5.8), or its user has logged out (5.6)."""
     order = _OPERATOR(value)
     step.time_ms = order.time_ms
     row = step.change.session(session_key(order.nas, merge.text_key(order.acct_session_id)))
@@ -61,17 +61,21 @@ def operator(step: Step, value: bytes) -> None:
     if row is None:
         row = SessionRow(order.nas, order.acct_session_id, order.identity, "ended")
     row.operator_id = order.id
+    if refusal is None and order.op == "logout":
+        ends.end(step, row, "user-logout", cause="User-Request", ended_ms=max(row.event_ms, order.time_ms))
+        return
     if refusal is None:
         disconnects.kick(step, row, order.reason, because=[step.ref(step.offset)], who=order.who, text=order.text)
         return
-    step.event("disconnect.refused", row, cause=refusal, text=f"order {order.id} by {order.who or 'unknown'}: {refusal}")
+    if order.op == "kick":  # a logout of who is gone already asks for nothing
+        step.event("disconnect.refused", row, cause=refusal, text=f"order {order.id} by {order.who or 'unknown'}: {refusal}")
     ends.forget_identity(step, row.identity, 0)
 
 
 def _refusal_of(step: Step, order: OperatorCommand, row: SessionRow | None) -> str | None:
     if row is None or row.state == "ended":
         return "no open session"
-    if row.kick_state in limits.IN_FLIGHT:
+    if row.kick_state in limits.IN_FLIGHT and order.op == "kick":
         return "a disconnect is under way"
     return "expired" if step.core.row.wall_ms > order.expires_ms else None
 

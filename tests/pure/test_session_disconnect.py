@@ -316,3 +316,29 @@ def test_self_service_has_its_own_reason() -> None:
     assert journal.command().reason == "self-service"
     assert journal.types() == ["session.started", "disconnect.requested"]
     journal.nothing_else()
+
+
+def test_a_logout_ends_the_session_at_once_and_disconnects_nobody() -> None:
+    """2.7, 5.6: the NAS's portal says that the user has logged out; told twice it ends once."""
+    journal = play(tick(0), start(), operator(op="logout", at_s=5), operator(op="logout", at_s=5))
+    started, ended = journal.events()
+    assert (started.type, ended.type, ended.said_by, ended.cause) == ("session.started", "session.ended", "user-logout", "User-Request")
+    journal.feed(operator(op="logout", order="o2", at_s=6), stop(at_s=7))
+    (corrected,) = journal.events()
+    assert (corrected.type, corrected.said_by) == ("session.updated", "nas-stop")
+    journal.nothing_else()
+
+
+def test_a_logout_while_a_disconnect_is_under_way_is_what_the_kicker_waits_for() -> None:
+    """5.4, 5.6: the session is gone, and the kicker is told."""
+    journal, _ = kicked()
+    journal.feed(operator("s2", op="logout", at_s=5))
+    assert journal.types() == ["session.ended"]
+    (notice,) = journal.notices()
+    assert (notice.alive, notice.said_by) == (False, "user-logout")
+    journal.nothing_else()
+
+
+def test_a_logout_of_nobody_is_no_news() -> None:
+    """5.6: whoever is gone already is not refused anything."""
+    play(tick(0), operator("nope", "nobody", op="logout")).nothing_else()
