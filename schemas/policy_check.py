@@ -5,20 +5,19 @@ once, with line, column and what to write instead. `_not_enforced` is the one pl
 without acting on them.
 """
 
-import re
-import zoneinfo
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
 from schemas.errors import Checked, Problem, in_order
-from schemas.policy import Duration, Limit, Liveness, Membership, Policy, Quota, Rate
+from schemas.patterns import PatternError, compiled
+from schemas.policy import GUEST, Duration, Limit, Liveness, Membership, Policy, Quota, Rate
 from schemas.toml_reader import Reader, label
 from schemas.toml_source import Path, Source, parse
+from schemas.zones import ZoneNotFoundError, zone
 
-_QUANTIFIERS = "*+?{"
-_PATTERN_PART = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?(?:P<\w+>|P=\w+|[:=!]|<[=!])|.", re.DOTALL)
+Scoped = Limit | Quota | Rate | Duration
 
 
 def check_policy(text: str, file: str) -> Checked[Policy]:
@@ -44,32 +43,51 @@ def check_policy(text: str, file: str) -> Checked[Policy]:
             reader.problems.append(source.key_problem(path, f"{what} is kept but not enforced by this version", remedy, "warning"))
     for kind in (Limit, Quota, Rate, Duration):
         reader.problems.extend(_names(source, list(reader.every(kind))))
+    reader.problems.extend(_spellings(source, reader))
+    reader.problems.extend(_shadowed(source, list(reader.every(Limit))))
     return in_order(policy, reader.problems)
 
 
 def _not_enforced(rule: msgspec.Struct) -> str | None:
     """What of a rule this version does not act on; None if it enforces all of it."""
     match rule:
-        case Limit(applies_to="user"):
-            ignored = {"except": rule.exempt, "counter_time_limit_s": rule.counter_time_limit_s, "on_change": rule.on_change == "enforce"}
-            named = ", ".join(f"`{key}`" for key, given in ignored.items() if given)
-            return f'{named} of limit "{rule.name}"' if named else None
         case Liveness(rule="interim" | "none"):
             return None if rule.probe == "none" else f'probe = "{rule.probe}"'
         case Liveness():
             return f'the liveness rule "{rule.rule}"'
-        case Limit() | Quota() | Rate() | Duration():
+        case Quota(applies_to="group") | Rate(applies_to="group") | Duration():
             return f'{type(rule).__name__.lower()} "{rule.name}" for applies_to = "{rule.applies_to}"'
-        case Membership():
-            return f'membership by attribute "{rule.attribute}"'
         case _:
             return None
 
 
-def _group(source: Source, path: Path, rule: Limit | Quota | Rate | Duration) -> Iterator[Problem]:
+def _group(source: Source, path: Path, rule: Scoped) -> Iterator[Problem]:
+    place = (*path, "group")
     if rule.applies_to == "user" and rule.group != "*":
         message = f'`{label(path)}.group` has no meaning with applies_to = "user"'
-        yield source.value_problem((*path, "group"), message, 'Write applies_to = "user-in-group", or leave `group` out.')
+        yield source.value_problem(place, message, 'Write applies_to = "user-in-group", or leave `group` out.')
+    elif rule.group.startswith(GUEST):
+        message = f'`{label(path)}.group`: nobody can be in "{rule.group}": `{GUEST}` before a name is how guest types stand among groups'
+        name = rule.group.removeprefix(GUEST)
+        yield source.value_problem(place, message, f'Write applies_to = "guest-type" and group = "{name}".')
+    elif rule.group != rule.group.strip() or not rule.group.isprintable():
+        message = f'`{label(path)}.group`: nobody can be in "{rule.group}": a name of a group begins and ends with no blank'
+        yield source.value_problem(place, message, f'Write "{rule.group.strip()}".')
+
+
+def _limit(source: Source, path: Path, limit: Limit) -> Iterator[Problem]:
+    yield from _group(source, path, limit)
+    own = f"{GUEST}{limit.group}" if limit.applies_to == "guest-type" else limit.group
+    every = {"*"} if limit.applies_to != "guest-type" else {"*", f"{GUEST}*"}
+    if limit.applies_to != "user" and (own in limit.exempt or every & set(limit.exempt)):
+        message = f'limit "{limit.name}" can never bite: `except` leaves alone all whom it is about'
+        yield source.key_problem((*path, "except"), message, "Take that name out of `except`, or remove the limit.", "warning")
+    if limit.victim_scope == "group" and limit.applies_to != "group":
+        message = f'`limit.victim_scope` has no meaning with applies_to = "{limit.applies_to}"'
+        yield source.value_problem((*path, "victim_scope"), message, 'Write applies_to = "group", or leave `victim_scope` out.')
+    if limit.victim_scope == "group" and limit.victim == "least-recently-active":
+        message = 'victim = "least-recently-active" has no meaning with victim_scope = "group": a group is not told of each Interim'
+        yield source.value_problem((*path, "victim"), message, 'Write victim = "oldest", or victim_scope = "user".')
 
 
 def _quota(source: Source, path: Path, quota: Quota) -> Iterator[Problem]:
@@ -78,9 +96,15 @@ def _quota(source: Source, path: Path, quota: Quota) -> Iterator[Problem]:
         what = "neither `octets` nor `time`" if quota.octets is None else "both `octets` and `time`"
         message = f'quota "{quota.name}" has {what}'
         yield source.key_problem(path, message, 'Write one of them: octets = "2 GiB" or time = "4 h"; two quotas if both are meant.')
+    if (quota.action == "coa") != bool(quota.coa):
+        message = (
+            f'quota "{quota.name}" has action = "coa" and no `coa`' if not quota.coa else f'`coa` of quota "{quota.name}" is never sent'
+        )
+        remedy = 'Write both: action = "coa" and the attributes to send, as in coa = { "Filter-Id" = "slow" }; or neither.'
+        yield source.key_problem(path if not quota.coa else (*path, "coa"), message, remedy)
     try:
-        zoneinfo.ZoneInfo(quota.time_zone)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):  # a folder of the database ("Africa") is an OSError
+        zone(quota.time_zone)
+    except ZoneNotFoundError:
         message = f'`quota.time_zone`: "{quota.time_zone}" is no time zone'
         yield source.value_problem((*path, "time_zone"), message, 'Write a name like "UTC" or "Africa/Johannesburg".')
 
@@ -98,48 +122,25 @@ def _liveness(source: Source, path: Path, liveness: Liveness) -> Iterator[Proble
 def _membership(source: Source, path: Path, membership: Membership) -> Iterator[Problem]:
     place = (*path, "pattern")
     try:
-        pattern = re.compile(membership.pattern)
-    except (re.error, OverflowError, RecursionError) as refused:
-        message = f"`membership.pattern` is no regular expression: {refused}"
-        yield source.value_problem(place, message, "Write a regular expression as Python reads it, best in 'single quotes'.")
+        pattern = compiled(membership.pattern)
+    except PatternError as refused:
+        message = f"`membership.pattern` is no regular expression that takes linear time: {refused}"
+        remedy = "Write it as RE2 reads it (no look-around, no back-references, no huge repetitions), best in 'single quotes'."
+        yield source.value_problem(place, message, remedy)
         return
-    if repeats_repetition(membership.pattern):
-        message = "`membership.pattern` repeats a group that repeats or chooses itself, which can take forever on some texts"
-        yield source.value_problem(place, message, 'Repeat single characters or sets: "[^;]+" instead of "(a+|b)*".')
     if not pattern.groupindex.keys() & {"group", "guest_type"}:
         message = "`membership.pattern` has neither a group named `group` nor one named `guest_type`"
         yield source.value_problem(place, message, "Write (?P<group>...) around the part that is the name, or (?P<guest_type>...).")
 
 
 _CHECKS: dict[type, Callable[[Source, Path, Any], Iterator[Problem]]] = {
-    Limit: _group,
+    Limit: _limit,
     Quota: _quota,
     Rate: _group,
     Duration: _group,
     Liveness: _liveness,
     Membership: _membership,
 }
-
-
-def repeats_repetition(pattern: str) -> bool:
-    """Whether a group that holds a quantifier or an alternative is itself repeated, as in `(a+)*`: matching may take exponential time.
-
-    A stopgap: it knows no more of regular expressions than brackets and quantifiers, and refuses some that would be harmless.
-    """
-    parts = [part[0] for part in _PATTERN_PART.finditer(pattern)]
-    open_groups = [False]  # whether each open group holds a quantifier or an alternative
-    for index, part in enumerate(parts):
-        following = parts[index + 1] if index + 1 < len(parts) else ""
-        if part[0] == "(":
-            open_groups.append(False)
-        elif part == ")" and len(open_groups) > 1:
-            holds = open_groups.pop()
-            if holds and following in ("*", "+", "{"):
-                return True
-            open_groups[-1] |= holds
-        elif part == "|" or part in _QUANTIFIERS:
-            open_groups[-1] = True
-    return False
 
 
 def _names(source: Source, rules: list[tuple[Path, Any]]) -> Iterator[Problem]:
@@ -149,3 +150,48 @@ def _names(source: Source, rules: list[tuple[Path, Any]]) -> Iterator[Problem]:
         if other != path:
             message = f'`{label(path)}.name`: "{rule.name}" is taken (line {source.line((*other, "name"))})'
             yield source.value_problem((*path, "name"), message, "Give each rule a name of its own: decisions are told by it.")
+
+
+def _spellings(source: Source, reader: Reader) -> Iterator[Problem]:
+    """Names of groups and guest types that differ only in how they are written: groups are told apart by each letter."""
+    first: dict[str, tuple[str, Path]] = {}
+    for path, rule in list(reader.built.items()):
+        for name, place in _group_names(path, rule):
+            known, where = first.setdefault(" ".join(name.casefold().split()), (name, place))
+            if known != name:
+                message = f'"{name}" is "{known}" in another spelling (line {source.line(where)})'
+                yield source.value_problem(place, message, f'Write "{known}" in both places, or give one of them another name.')
+
+
+def _group_names(path: Path, rule: msgspec.Struct) -> Iterator[tuple[str, Path]]:
+    if not isinstance(rule, Scoped):
+        return
+    if rule.applies_to != "user" and "*" not in rule.group:
+        yield (f"{GUEST}{rule.group}" if rule.applies_to == "guest-type" else rule.group), (*path, "group")
+    if isinstance(rule, Limit):
+        for index, name in enumerate(rule.exempt):
+            if "*" not in name:
+                yield name, (*path, "except", index)
+
+
+def _shadowed(source: Source, limits: list[tuple[Path, Limit]]) -> Iterator[Problem]:
+    """Limits that can never be the reason, since one that is asked before them allows no more of the same sessions."""
+    for path, limit in limits:
+        for other_path, other in limits:
+            if _hides(other, limit, is_before=other_path < path):
+                line = source.line((*other_path, "name"))
+                message = f'limit "{limit.name}" can never bite: "{other.name}" (line {line}) is asked before and allows no more'
+                remedy = "Allow fewer here, or more there; or remove one of them."
+                yield source.value_problem((*path, "max_sessions"), message, remedy, "warning")
+                break
+
+
+def _hides(one: Limit, other: Limit, *, is_before: bool) -> bool:
+    """Whether whoever breaches the other limit has breached this one first."""
+    if one.action == "report" or one.victim == "none" or one.exempt or one.counter_time_limit_s or one.max_sessions > other.max_sessions:
+        return False
+    if one.count == "devices" and other.count == "sessions":
+        return False
+    if one.applies_to == "user":
+        return other.applies_to in ("user-in-group", "guest-type") or (other.applies_to == "user" and is_before)
+    return is_before and one.applies_to == other.applies_to and one.group in ("*", other.group)

@@ -177,7 +177,7 @@ def _refused(step: Step, row: SessionRow, asked: Asked, answer: GroupAnswer, bec
     records += because if answer.offset == step.offset else []
     limiting.breached(step, row, asked, current=answer.current, most=answer.most, text=text, because=records)
     limiting.evict(step, victims, limit, records, text)
-    if row in victims:
+    if any(victim is row for victim in victims):
         return
     for victim in victims:
         victim.slots = tuple(group for group in victim.slots if group != asked.group)

@@ -45,32 +45,25 @@ def others_of(step: Step, row: SessionRow) -> list[SessionRow]:
 
 def verdict(step: Step, row: SessionRow) -> Verdict:
     """Ask the limits for a session that has begun, up to those of whole groups where it has to wait for these."""
-    asked = questions_of(step, row)
-    if not (asked.first or asked.last):
-        return _NOTHING
-    return _decide(step, row, asked.first if asked.group else (*asked.first, *asked.last))
+    return _decide(step, row, _before_groups(questions_of(step, row)))
 
 
 def follow(step: Step, row: SessionRow, found: Verdict) -> None:
-    """Carry out what `verdict` found: tell of breaches, order who has to go, or ask the groups."""
-    _report(step, row, found)
-    if found.breach is not None:
-        _carry_out(step, row, found.breach)
+    """Carry out what `verdict` found: tell of breaches, order who has to go, and ask the groups if the session itself stays."""
+    asked = questions_of(step, row)
+    if not _stays(step, row, _before_groups(asked), found) or not asked.group:
         return
-    asked = questions_of(step, row).group
-    if asked:
-        groups = tuple(dict.fromkeys(each.group for each in asked))
-        row.asked, row.verdicts = groups, ()
-        row.slots = tuple(group for group in row.slots if group not in groups)  # one that held without asking asks now
+    groups = tuple(dict.fromkeys(each.group for each in asked.group))
+    row.asked, row.verdicts = groups, ()
+    row.slots = tuple(group for group in row.slots if group not in groups)  # one that held without asking asks now
 
 
 def groups_passed(step: Step, row: SessionRow, passed: list[str]) -> None:
     """All groups have granted the session its slots: the limits of guest types are asked, and the live log is told what was passed."""
-    found = _decide(step, row, questions_of(step, row).last)
+    last = questions_of(step, row).last
+    found = _decide(step, row, last)
     step.event("session.updated", row, passed=[*passed, *found.passed])
-    _report(step, row, found)
-    if found.breach is not None:
-        _carry_out(step, row, found.breach)
+    _stays(step, row, last, found)
 
 
 def breached(
@@ -149,20 +142,35 @@ def _enforce(step: Step, asked: Asked, scene: limits.Scene, version: PolicyVersi
     evict(step, going, asked.limit, because, text)
 
 
+def _before_groups(asked: Questions) -> tuple[Asked, ...]:
+    return asked.first if asked.group else asked.first + asked.last
+
+
 def _decide(step: Step, row: SessionRow, questions: tuple[Asked, ...]) -> Verdict:
-    if not questions:
-        return _NOTHING
-    return limits.decide(_scene(step, row), questions, row, others_of(step, row))
+    return limits.decide(_scene(step, row), questions, row, others_of(step, row)) if questions else _NOTHING
+
+
+def _stays(step: Step, row: SessionRow, questions: tuple[Asked, ...], found: Verdict) -> bool:
+    """Carry out a verdict; where another one goes in the newcomer's place, the limits behind that one are asked too.
+
+    Returns:
+        Whether the newcomer stays.
+    """
+    while True:
+        for reported in found.reported:
+            _tell(step, row, reported)
+            row.breached = (*row.breached, reported.asked.limit.name)
+        if (breach := found.breach) is None:
+            return True
+        evict(step, breach.victims, breach.asked.limit, _tell(step, row, breach), breach.text)
+        if any(victim is row for victim in breach.victims):
+            return False
+        questions = questions[questions.index(breach.asked) + 1 :]
+        found = _decide(step, row, questions)
 
 
 def _scene(step: Step, row: SessionRow) -> limits.Scene:
     return limits.Scene(step.core.book, known_of(step, row), step.core.row.clock_ms)
-
-
-def _report(step: Step, row: SessionRow, found: Verdict) -> None:
-    for breach in found.reported:
-        _tell(step, row, breach)
-        row.breached = (*row.breached, breach.asked.limit.name)
 
 
 def _tell(step: Step, row: SessionRow, breach: Breach) -> list[RecordRef]:
@@ -170,10 +178,6 @@ def _tell(step: Step, row: SessionRow, breach: Breach) -> list[RecordRef]:
     most = breach.asked.limit.max_sessions
     breached(step, row, breach.asked, current=breach.current, most=most, text=breach.text, because=because)
     return because
-
-
-def _carry_out(step: Step, row: SessionRow, breach: Breach) -> None:
-    evict(step, breach.victims, breach.asked.limit, _tell(step, row, breach), breach.text)
 
 
 def _hold(step: Step, victim: SessionRow, rule: str, hold_s: int) -> None:
