@@ -11,8 +11,9 @@ that source port, NAS address and Identifier (RFC 5176 section 2.3), and only it
 was replaced is left in it and recognised by its time.
 
 Bounds of a line: as many commands wait as the NAS may be sent in 300 s, 256 for each source port (RFC 5176 section 6.3), and
-`SILENT_WAITING_MAX` while it answers nobody; what comes on top ends at once (`expired`, `unanswered`). Longer lines would end so later, and
-keep the commands for other NASes that stand behind them in the topic from being read (`open_commands`).
+`SILENT_WAITING_MAX` while it answers nobody, fewer where many NASes do not (`SILENT_WAITING_ALL`). What comes on top ends at once
+(`expired`, `unanswered`). Longer lines would end so later, and keep the commands for other NASes that stand behind them in the topic from
+being read (`open_commands`).
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ LOOK_AGAIN_MS = 1_000
 STALE_TIMERS_MAX = 1_024
 SILENT_WAITING_MAX = 256
 """So many wait for a NAS that answers nobody."""
+SILENT_WAITING_ALL = 10_000
+"""So many wait for all such NASes together; a line gives way when its next request is given up, which is within a minute."""
 
 Endpoint = tuple[str, int]
 """Address and port of a NAS, as a socket gives them."""
@@ -201,6 +204,7 @@ class Dispatcher:
         self._pending: dict[tuple[int, Endpoint, int], _Run] = {}
         self._lines: dict[str, _Line] = {}
         self._pools: dict[Endpoint, IdentifierPool] = {}
+        self._silent: set[_Line] = set()
         self._to_serve: OrderedDict[_Line, None] = OrderedDict()
         self._timers: list[tuple[float, int, _Run | _Line]] = []
         self._timer_number = count()
@@ -210,6 +214,7 @@ class Dispatcher:
         self._known = known
         self._in_flight_per_nas = in_flight_per_nas
         self._lines = {}
+        self._silent = set()
 
     def command(
         self, command: DisconnectCommand, now: Now, acknowledged: DisconnectResult | None = None, early: SessionNotice | None = None
@@ -270,6 +275,7 @@ class Dispatcher:
             run.line.budget.overloaded(run.began_ms or now.mono_ms, now.mono_ms, jitter)
         else:
             run.line.budget.heard(now.mono_ms)
+        self._silent.discard(run.line)
         self._step(run, Event(Input.ACK if reply.acknowledged else Input.NAK, now, jitter, error_cause=reply.error_cause), out)
         self._serve(now, out)
         return out
@@ -282,8 +288,9 @@ class Dispatcher:
             return out
         if answer.answer != "unanswered":
             run.line.budget.heard(now.mono_ms)
+            self._silent.discard(run.line)
         elif run.began_ms is not None:
-            self._note_silence(run, run.line, now, out)
+            self._note_silence(run.line, run.began_ms, now, out)
         self._step(run, Event(Input.WAY_ANSWER, now, answer=answer), out)
         self._serve(now, out)
         return out
@@ -320,7 +327,11 @@ class Dispatcher:
     @property
     def silent(self) -> int:
         """How many NASes answer nobody."""
-        return sum(line.budget.is_silent for line in self._lines.values())
+        return len(self._silent)
+
+    @property
+    def _silent_waiting_max(self) -> int:
+        return min(SILENT_WAITING_MAX, SILENT_WAITING_ALL // max(1, len(self._silent)))
 
     def __contains__(self, command_id: str) -> bool:
         return command_id in self._runs
@@ -375,16 +386,15 @@ class Dispatcher:
         silent = line is not None and line.budget.is_silent
         self._step(run, Event(Input.TIMER, now, self._jitter(), is_silent=silent), out)
         if line is not None and began_ms is not None and run.began_ms is None:
-            line.budget.unanswered(began_ms, now.mono_ms, self._jitter())
-            self._turn_away(line, now, out)
+            self._note_silence(line, began_ms, now, out)
 
-    def _note_silence(self, run: _Run, line: _Line, now: Now, out: Outputs) -> None:
-        line.budget.unanswered(run.began_ms or now.mono_ms, now.mono_ms, self._jitter())
-        self._turn_away(line, now, out)
-
-    def _turn_away(self, line: _Line, now: Now, out: Outputs) -> None:
-        """What waits for a silent NAS beyond the bound ends, the last first; it was not asked yet."""
-        while line.budget.is_silent and len(line.waiting) > SILENT_WAITING_MAX:
+    def _note_silence(self, line: _Line, began_ms: float, now: Now, out: Outputs) -> None:
+        """An exchange that began then was given up; where the NAS is silent, what waits beyond the bound ends, the last first."""
+        line.budget.unanswered(began_ms, now.mono_ms, self._jitter())
+        if not line.budget.is_silent:
+            return
+        self._silent.add(line)
+        while len(line.waiting) > self._silent_waiting_max:
             _, last = line.waiting.popitem()
             self._step(last, Event(Input.CROWDED, now, is_silent=True), out)
 
@@ -413,7 +423,7 @@ class Dispatcher:
         if line is None:
             return
         has_asked = bool(run.kick.attempts)
-        bound = SILENT_WAITING_MAX if line.budget.is_silent else IDENTIFIERS * self._ports
+        bound = self._silent_waiting_max if line.budget.is_silent else IDENTIFIERS * self._ports
         if len(line.waiting) >= bound and not has_asked:
             self._step(run, Event(Input.CROWDED, now, is_silent=line.budget.is_silent), out)
             return

@@ -269,8 +269,11 @@ def result_of(kick: Kick, now: Now, outcome: Outcome, detail: str, *, error_caus
 
 def session_id(command: DisconnectCommand) -> Text:
     """The session's Acct-Session-Id as the command has it; empty when it has none that could be one."""
+    found = command.session.get("acct_session_id", "")
+    if isinstance(found, str):
+        return found
     try:
-        return msgspec.convert(command.session.get("acct_session_id", ""), Text)  # type: ignore[no-any-return]  # it types no union
+        return msgspec.convert(found, Text)  # type: ignore[no-any-return]  # it types no union
     except msgspec.ValidationError:
         return ""
 

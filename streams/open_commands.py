@@ -10,7 +10,8 @@ partition number in both topics, since both are keyed by the NAS. What is read a
 stand before the new end.
 
 Bounds: `BUSY_MAX` commands without an answer, beyond which the partition is paused. The commands stay in the topic, and since each has its
-final result within its `confirm_within_s`, so does the pause end. Acknowledged ones do not count there, or the notices that prove them,
+final result within its `confirm_within_s`, so does the pause end. It ends sooner where NASes are dead: after RFC 5080's 30 s they are known
+to be silent, and all of them together keep half of `BUSY_MAX` waiting at most (`dispatcher.SILENT_WAITING_ALL`). Acknowledged ones do not count there, or the notices that prove them,
 which stand behind in the topic, could never be read; they are bounded by `WINDOW_MAX`, the records read beyond the oldest open one.
 """
 
@@ -144,6 +145,11 @@ class OpenCommands:
     def take_early(self, command_id: str) -> SessionNotice | None:
         """The notice that came before a command just opened."""
         return self._early.pop(command_id, None)
+
+    @property
+    def open_count(self) -> int:
+        """How many commands are open."""
+        return len(self._offsets)
 
     @property
     def commands(self) -> dict[str, int]:
