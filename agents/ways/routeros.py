@@ -24,6 +24,8 @@ from streams.device_sessions import choose, named, signs_of
 from streams.routeros import MENUS, NO_SUCH_ID, PPP, menu_of, query_of, session_of, spoken
 
 TIMEOUT_S = 8.0
+LIST_WITHIN_S = 30.0
+"""For all of its sessions: a small router with thousands takes its time, and only a person waits."""
 TURN_WITHIN_S = 6.0
 LOOK_AGAIN_S = 0.25
 LOOKS = 12
@@ -61,7 +63,7 @@ class RouterOs:
             async with asyncio.timeout(TIMEOUT_S), self._line(nas.name, nas.disconnect) as line:
                 answer = await _remove(line, command.session)
         except TimeoutError:
-            return WayAnswer("unanswered", _too_late(nas.disconnect))
+            return WayAnswer("unanswered", _too_late(nas.disconnect, TIMEOUT_S))
         except RouterOsError as failed:
             answer = WayAnswer(failed.answer, str(failed))
         return WayAnswer(answer.answer, answer.detail, (time.monotonic() - started_s) * 1000)
@@ -78,7 +80,7 @@ class RouterOs:
                 findings.append(Finding(WAY, ok=True, sentence=f"{where} takes {nas.disconnect.user!r} in, {secured}"))
                 await _try(line, findings)
         except TimeoutError:
-            findings.append(Finding(WAY, ok=False, sentence=_too_late(nas.disconnect)))
+            findings.append(Finding(WAY, ok=False, sentence=_too_late(nas.disconnect, TIMEOUT_S)))
         except RouterOsError as failed:
             findings.append(Finding(WAY, ok=False, sentence=str(failed)))
         return findings
@@ -92,10 +94,10 @@ class RouterOs:
         if nas.disconnect is None:
             raise NoListError("the NAS has no `disconnect`")
         try:
-            async with asyncio.timeout(TIMEOUT_S), self._line(nas.name, nas.disconnect) as line:
+            async with asyncio.timeout(LIST_WITHIN_S), self._line(nas.name, nas.disconnect) as line:
                 return await _list(line, {})
         except TimeoutError as late:
-            raise NoListError(_too_late(nas.disconnect)) from late
+            raise NoListError(_too_late(nas.disconnect, LIST_WITHIN_S)) from late
         except RouterOsError as failed:
             raise NoListError(str(failed)) from failed
 
@@ -201,5 +203,5 @@ async def _try(line: Line, findings: list[Finding]) -> None:
     findings.append(Finding(WAY, ok=True, sentence="sessions may be removed: a removal of one that cannot exist found no such item"))
 
 
-def _too_late(disconnect: Disconnect) -> str:
-    return "RouterOS at {} port {} took the connection, and did not answer within {:g} s".format(*place_of(disconnect), TIMEOUT_S)
+def _too_late(disconnect: Disconnect, within_s: float) -> str:
+    return "RouterOS at {} port {} took the connection, and did not answer within {:g} s".format(*place_of(disconnect), within_s)
