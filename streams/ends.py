@@ -26,6 +26,13 @@ def end(step: Step, row: SessionRow, said_by: SaidBy, *, cause: str | None, ende
         disconnects.notice_if_kicked(step, row)
 
 
+def move(step: Step, row: SessionRow, identity: str) -> None:
+    """Close a session that goes on under another identity, in another partition: no death, nobody is kicked by it (behaviour 2.10)."""
+    row.state, row.said_by, row.cause, row.ended_ms = "ended", "moved", None, row.event_ms
+    row.closed_ms = step.core.row.clock_ms
+    step.event("session.moved", row, text=f"now known as {identity}")
+
+
 def purge(step: Step, row: SessionRow) -> None:
     """A closed session's grace is over; an identity with no session and no hold left goes with its last one."""
     step.change.put(key_of(row), None)

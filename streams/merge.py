@@ -10,6 +10,7 @@ from operator import attrgetter
 
 from schemas.accounting import AccountingRecord
 from schemas.codec import Octets, Text
+from schemas.journal import Claim
 from schemas.session import SessionRow
 from streams.mac import normal_mac
 from streams.sameness import start_by
@@ -36,7 +37,8 @@ _COPIED = (
     "interim_interval_s",
 )
 _ATTRIBUTES = attrgetter(*_COPIED)
-_USAGE = attrgetter("session_time_s", "input_octets", "output_octets", "input_packets", "output_packets")
+_USAGE_NAMES = ("session_time_s", "input_octets", "output_octets", "input_packets", "output_packets")
+_USAGE = attrgetter(*_USAGE_NAMES)
 
 
 def device_of(calling_station_id: Text | None) -> str | None:
@@ -88,6 +90,19 @@ def merge(row: SessionRow, record: AccountingRecord, offset: int, *, newer: bool
     row.last_seen_ms = max(row.last_seen_ms, record.received_ms)
     row.last_offset = offset
     return changed
+
+
+def merge_claim(row: SessionRow, claim: Claim) -> bool:
+    """Put what another partition knew of the same session, under another identity, into the row; whether anything is different."""
+    before = (row.started_ms, *_USAGE(row))
+    if claim.start_seen and not row.start_seen:
+        row.started_ms, row.start_seen, row.start_believed = claim.started_ms, True, claim.start_believed
+    elif claim.started_ms is not None and claim.start_seen == row.start_seen and claim.started_ms < (row.started_ms or 1 << 62):
+        row.started_ms, row.start_believed = claim.started_ms, claim.start_believed
+    row.order_ms = min(row.order_ms, claim.order_ms)
+    for name in _USAGE_NAMES:
+        setattr(row, name, larger(getattr(row, name), getattr(claim, name)))
+    return before != (row.started_ms, *_USAGE(row))
 
 
 def _merge_usage(row: SessionRow, record: AccountingRecord, *, newer: bool) -> bool:

@@ -100,7 +100,7 @@ class PartitionCore:
         handler = self._handlers.get(kind)
         if handler is None:
             raise RecordRefused("unknown-kind", f"its kind is none of {', '.join(KINDS)}, or one that this version does not handle")
-        most = POLICY_BYTES_MAX if kind == "policy" else RECORD_BYTES_MAX
+        most = POLICY_BYTES_MAX if kind in ("policy", "claim") else RECORD_BYTES_MAX
         if value is None or len(value) > most:
             raise RecordRefused("no-value" if value is None else "too-large", f"such a record has 1 to {most} octets")
         return handler, value

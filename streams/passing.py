@@ -14,7 +14,7 @@ from schemas.codec import decoder
 from schemas.journal import Tick
 from schemas.session import NasRow
 from schemas.topics import nas_key
-from streams import clock, deaths, ends
+from streams import claims, clock, deaths, ends
 from streams.partitioner import partition_of
 from streams.step import Output, Step
 
@@ -47,7 +47,11 @@ def tick(core: SessionCore, offset: int, value: bytes, out: list[Output]) -> Non
     core.table.touched.update(dict.fromkeys(map(nas_key, moved)))
     nth = _tell_silent(core, offset, moved, out)
     nth = _find_dead(core, offset, nth, moved, out)
-    _let_go(core, offset, nth, out)
+    nth = _let_go(core, offset, nth, out)
+    if core.table.to_claim or core.row.claims:
+        step = Step(core, offset, nth)
+        claims.ask(step)
+        step.commit(out)
 
 
 def restored(core: SessionCore) -> None:
@@ -124,15 +128,16 @@ def _note_unheard(core: SessionCore, name: str) -> None:
 
 def _find_dead(core: SessionCore, offset: int, nth: int, moved: dict[str, NasRow], out: list[Output]) -> int:
     died = 0
-    for name in sorted(moved):
-        clock_ms = moved[name].clock_ms
+    unclaimed, core.table.unclaimed = core.table.unclaimed, {}
+    for name in sorted({*moved, *unclaimed}):
+        clock_ms = core.table.nases[name].clock_ms
         while died < DEATHS_PER_TICK_MAX and (key := core.table.due(name, clock_ms)) is not None:
             nth = core.atomically(offset, nth, out, key, lambda step, row, at=clock_ms: deaths.die(step, row, at))  # type: ignore[misc]
             died += 1
     return nth
 
 
-def _let_go(core: SessionCore, offset: int, nth: int, out: list[Output]) -> None:
+def _let_go(core: SessionCore, offset: int, nth: int, out: list[Output]) -> int:
     """Forget the sessions whose grace is over, and the identities that have lingered long enough."""
     purged = 0
     closed_before_ms = core.row.clock_ms - core.policy.policy.grace_s * 1000
@@ -144,3 +149,4 @@ def _let_go(core: SessionCore, offset: int, nth: int, out: list[Output]) -> None
         ends.let_go(step, identity)
         step.commit(out)
         purged += 1
+    return nth

@@ -19,7 +19,7 @@ from schemas.session import (
     SessionRow,
 )
 from schemas.topics import partition_key, policy_row_key
-from streams import clock, group_slots, limiting, liveness, membership_records, metering, outcomes, passing, session_records
+from streams import claims, clock, group_slots, limiting, liveness, membership_records, metering, outcomes, passing, session_records
 from streams.partition_core import Handler, PartitionCore, newer_version
 from streams.rulebook import Rulebook
 from streams.step import Output, Step
@@ -43,6 +43,7 @@ class SessionCore(PartitionCore):
             "membership": membership_records.membership,
             "quota": metering.order,
             "verdict": group_slots.verdict,
+            "claim": claims.claims,
         }
         super().__init__(partition, partitions, journal_topic, handlers)
         self.table = Table(self._deadline)
@@ -174,6 +175,8 @@ class SessionCore(PartitionCore):
         return step.nth
 
     def _deadline(self, row: SessionRow) -> int | None:
+        if claims.is_open_question(row):
+            return None
         nas = row.nas
         if nas not in self._rules:
             self._rules[nas] = liveness.rule_for(self.policy.policy, nas)

@@ -11,7 +11,7 @@ from schemas.accounting import NAS_STATUSES, SESSION_STATUSES, AccountingRecord
 from schemas.codec import Text, decoder
 from schemas.session import NasRow, SessionRow
 from schemas.topics import session_key
-from streams import boots, disconnects, ends, limiting, liveness, memberships, merge, metering, quotas, sameness, transitions
+from streams import boots, claims, disconnects, ends, limiting, liveness, memberships, merge, metering, quotas, sameness, transitions
 from streams.partitioner import partition_of
 from streams.step import RecordRefused, Step
 
@@ -96,6 +96,8 @@ def _open(step: Step, key: str, row: SessionRow, record: AccountingRecord) -> No
     row.opened_clock_ms = step.core.row.clock_ms - (record.received_ms - row.order_ms)
     row.heard_ms = step.core.heard_ms(row.nas, step.change)
     step.change.put(key, row)
+    if record.status != "Start":
+        claims.want(step, row)
     if record.status != "Start" and step.core.book.has_meters:
         metering.used(step, row, quotas.Usage(0, 0), row.order_ms)
     if record.status == "Stop":
@@ -145,6 +147,8 @@ def _alive(step: Step, row: SessionRow) -> None:
 
 def _correct(step: Step, row: SessionRow, record: AccountingRecord, *, changed: bool) -> None:
     """A Stop for a session that is closed already: the NAS's word replaces our conclusion, the usage is merged."""
+    if row.said_by == "moved":
+        claims.want(step, row)
     if row.said_by != "nas-stop":
         row.said_by, row.cause, row.ended_ms = "nas-stop", _cause(record), record.event_ms
         changed = True
@@ -158,6 +162,7 @@ def _reopen(step: Step, row: SessionRow, record: AccountingRecord, heard_ms: int
     row.heard_ms = heard_ms
     row.interims += 1
     row.counts, row.unproven = _is_fresh(step, record), True
+    claims.want(step, row)
     step.event("session.reopened", row)
     if row.kick_state == "acknowledged":
         _alive(step, row)

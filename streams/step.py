@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from schemas.codec import encode
 from schemas.event import EventType, RecordRef, SessionEvent
-from schemas.session import NasRow, SessionRow
+from schemas.session import ClaimBatch, NasRow, SessionRow
 from schemas.topics import COMMANDS, EVENTS
 from streams.ids import decision_id
 from streams.partitioner import partition_of
@@ -56,7 +56,7 @@ class Step:
         change: what it does to the table. new_policy: a version that holds from here on.
     """
 
-    __slots__ = ("change", "core", "event_types", "new_policy", "nth", "offset", "out", "time_ms")
+    __slots__ = ("change", "claims", "core", "event_types", "new_policy", "nth", "offset", "out", "time_ms")
 
     def __init__(self, core: SessionCore, offset: int, nth: int = 0) -> None:
         self.core = core
@@ -67,12 +67,15 @@ class Step:
         self.out: list[Output] = []
         self.event_types: list[str] = []
         self.new_policy: PolicyVersion | None = None
+        self.claims: tuple[ClaimBatch, ...] | None = None
 
     def commit(self, out: list[Output]) -> None:
         """Everything of it, at once."""
         self.core.table.commit(self.change)
         if self.new_policy is not None:
             self.core.policy_changed(self.new_policy, self.offset)
+        if self.claims is not None and self.claims != self.core.row.claims:
+            self.core.row = replace(self.core.row, claims=self.claims)
         seen = self.core.event_types
         for event_type in self.event_types:
             seen[event_type] = seen.get(event_type, 0) + 1

@@ -23,6 +23,9 @@ _pack = SESSION_ROW.packed
 _unpack_session = SESSION_ROW.unpacked
 
 
+NO_CLAIM = (-1, -1)
+
+
 def key_of(row: SessionRow) -> str:
     """The key of a session's row."""
     return session_key(row.nas, text_key(row.acct_session_id))
@@ -31,12 +34,13 @@ def key_of(row: SessionRow) -> str:
 class Change:
     """What one record does to the table, until it is committed or dropped."""
 
-    __slots__ = ("identities", "nases", "sessions", "table", "was")
+    __slots__ = ("claims", "identities", "nases", "sessions", "table", "was")
 
     def __init__(self, table: Table) -> None:
         self.table = table
         self.sessions: dict[str, SessionRow | None] = {}
         self.was: dict[str, tuple[str, bool, int]] = {}  # identity, open, interim interval (0: none): as the row lay in the table
+        self.claims: dict[str, tuple[int, int]] = {}  # as in the row: claim_offset and claim_batch, where it has any
         self.identities: dict[str, IdentityRow | None] = {}
         self.nases: dict[str, NasRow] = {}
 
@@ -49,6 +53,8 @@ class Change:
             return None
         self.sessions[key] = row = _unpack_session(packed)
         self.was[key] = (row.identity, row.state != "ended", row.interim_interval_s or row.observed_s or 0)
+        if row.claim_offset >= 0 or row.claim_batch >= 0:
+            self.claims[key] = (row.claim_offset, row.claim_batch)
         return row
 
     def put(self, key: str, row: SessionRow | None) -> None:
@@ -88,6 +94,8 @@ class Table:
         deadline: (open session) -> deadline on its NAS's talking clock, or None. Handed in: it depends on the policy in force.
         open_count: open sessions.
         lingering: identities without sessions that are remembered for a while, by the wall time at which they are looked at again.
+        to_claim: sessions to be asked about in the other partitions, by the offset since which they are. claimed: those asked about by
+            question (`streams.claims`). unclaimed: NASes with sessions that nobody else holds, and that are dead so.
         touched: keys to be written at the next checkpoint.
     """
 
@@ -102,6 +110,9 @@ class Table:
         self.deadlines: dict[str, list[tuple[int, str]]] = {}
         self.closed: list[tuple[int, str]] = []
         self.lingering: list[tuple[int, str]] = []
+        self.to_claim: list[tuple[int, str]] = []
+        self.claimed: dict[int, dict[str, None]] = {}
+        self.unclaimed: dict[str, None] = {}
         self.touched: dict[str, None] = {}
         self.deadline = deadline
 
@@ -109,6 +120,7 @@ class Table:
         """Store what the change holds, update the indexes, remember the rows for the checkpoint."""
         for key, row in change.sessions.items():
             self._store(key, row, change.was.get(key))
+            self._index_claim(key, row, change.claims.get(key, NO_CLAIM))
         for identity, known in change.identities.items():
             if known is not None:
                 self.identities[identity] = known
@@ -122,14 +134,17 @@ class Table:
     def index_all(self) -> None:
         """Build every index from the rows, after a restore or where the rule for deadlines has changed."""
         self.open_of, self.open_on, self.open_count, self.rows_of, self.deadlines, self.closed = {}, {}, 0, {}, {}, []
+        self.to_claim, self.claimed, self.unclaimed = [], {}, {}
         for key, packed in self.rows.items():
             row = _unpack_session(packed)
             self.rows_of[row.identity] = self.rows_of.get(row.identity, 0) + 1
             if row.state != "ended":
                 self._opened(key, row.identity, row.nas)
                 self._arm(key, row)
+                self._note_unclaimed(row)
             else:
                 self.closed.append((row.closed_ms or 0, key))
+            self._index_claim(key, row, NO_CLAIM)
         heapq.heapify(self.closed)
         self.lingering = [(0, identity) for identity, known in self.identities.items() if identity not in self.rows_of and not known.groups]
         heapq.heapify(self.lingering)
@@ -149,6 +164,16 @@ class Table:
     def past_grace(self, closed_before_ms: int) -> str | None:
         """Take the key of the session that was closed first, not after this time on the partition's clock; None: there is none."""
         return self._first(self.closed, closed_before_ms, _closed_ms)
+
+    def next_to_claim(self) -> str | None:
+        """Take the key of the session that was first to be asked about in the other partitions; None: there is none."""
+        while self.to_claim:
+            offset, key = heapq.heappop(self.to_claim)
+            packed = self.rows.get(key)
+            row = None if packed is None else _unpack_session(packed)
+            if row is not None and row.claim_offset == offset and row.claim_batch < 0:
+                return key
+        return None
 
     def _first(self, heap: list[tuple[int, str]], until_ms: int, true_ms: Callable[[SessionRow], int | None]) -> str | None:
         while heap and heap[0][0] <= until_ms:
@@ -188,6 +213,28 @@ class Table:
                 self._arm(key, row)  # a shorter interval brings its deadline forward
         elif was_open or was is None:
             heapq.heappush(self.closed, (row.closed_ms or 0, key))
+
+    def _index_claim(self, key: str, row: SessionRow | None, was: tuple[int, int]) -> None:
+        now = NO_CLAIM if row is None else (row.claim_offset, row.claim_batch)
+        if now == was:
+            return
+        was_batch, (offset, batch) = was[1], now
+        if was_batch >= 0 and was_batch != batch:
+            of_batch = self.claimed[was_batch]
+            del of_batch[key]
+            if not of_batch:
+                del self.claimed[was_batch]
+        if batch >= 0 and was_batch != batch:
+            self.claimed.setdefault(batch, {})[key] = None
+        if offset >= 0 and batch < 0:
+            heapq.heappush(self.to_claim, (offset, key))
+        if now == NO_CLAIM and row is not None and row.state != "ended":
+            self._arm(key, row)  # it had no deadline while it was asked about
+            self._note_unclaimed(row)
+
+    def _note_unclaimed(self, row: SessionRow) -> None:
+        if row.claimed_ms >= 0 and row.claimed_ms == row.heard_ms and row.claim_offset < 0 and row.claim_batch < 0:
+            self.unclaimed[row.nas] = None
 
     def _counted(self, identity: str, by: int) -> None:
         if identity:

@@ -6,6 +6,7 @@ a process, from where a restored one goes on), and no decision is made. A topic 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -138,6 +139,8 @@ class System:
         self.commands: list[list[Output]] = [[] for _ in range(partitions)]
         self.results: list[list[DisconnectResult]] = [[] for _ in range(partitions)]
         self.workers = [Worker(number, partitions) for number in range(partitions)]
+        self._between: deque[Output] = deque()
+        self._is_relaying = False
         self.clock_off_ms = [0, skew_ms]
         self.kafka_away = 0
         self._nases = [configured(traits, number) for number, traits in enumerate(nases)]
@@ -175,11 +178,22 @@ class System:
             out: list[Output] = []
             worker.core.apply(offset, stored.kind, stored.key, stored.value, out)
             self._applied(worker, offset, stored, out)
+            self._between += [output for output in out if output.topic == ACCOUNTING.name]
             commands = [output for output in out if output.topic == COMMANDS.name]
             for output in commands:
                 self.commands[output.partition].append(output)
             if commands:
                 self._later(1, self.poll)
+        if not self._is_relaying:
+            self._relay()
+
+    def _relay(self) -> None:
+        """Append what the partitions' agents have for each other."""
+        self._is_relaying = True
+        while self._between:
+            output = self._between.popleft()
+            self.append(output.kind, output.partition, output.key, output.value)
+        self._is_relaying = False
 
     def kafka_back(self) -> None:
         """What waited is written."""

@@ -261,6 +261,10 @@ class Journal:
         """What the kicker was told of sessions since this was last asked."""
         return [self._addressed(output, read_notice(output.value)) for output in self._take(COMMANDS.name, NOTICE_KIND)]
 
+    def to_others(self) -> list[Output]:
+        """Records for the journals of other partitions since this was last asked."""
+        return self._take(ACCOUNTING.name, "claim")
+
     def rejected(self) -> list[Rejected]:
         """The records refused since this was last asked."""
         return [read_rejected(output.value) for output in self._take(REJECTED.name, "")]
