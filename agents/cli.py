@@ -32,6 +32,7 @@ for _command in (
     parts.ingest,
     parts.worker,
     parts.kicker,
+    parts.projector,
     broker.broker,
     topics.topics,
     checks.check,

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import errno
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -41,7 +41,7 @@ class Health:
     """What one part says of itself. It begins as not ready.
 
     Attributes:
-        part: its name: `ingest`, `worker`, `kicker`, `up`.
+        part: its name: `ingest`, `worker`, `kicker`, `projector`, `up`.
         reason: why it is not ready, as a sentence without a full stop; empty when it is.
     """
 
@@ -64,13 +64,16 @@ class Health:
 
 
 @contextlib.asynccontextmanager
-async def serve_health(configuration: Configuration, health: Health, *, metrics_dir: Path | None = None) -> AsyncIterator[str]:
+async def serve_health(
+    configuration: Configuration, health: Health, *, metrics_dir: Path | None = None, routes: Sequence[web.RouteDef] = ()
+) -> AsyncIterator[str]:
     """Answer for a part as long as the block runs.
 
     Args:
         configuration: `[http] listen` says where; an empty text turns it off (but never a unix socket asked for by `curfew up`).
         health: what is told.
         metrics_dir: where this process's children keep their metrics; by default what `PROMETHEUS_MULTIPROC_DIR` says.
+        routes: what is answered there beside.
 
     Yields:
         Where it listens: `http://127.0.0.1:8181`, `unix:/path`, or an empty text.
@@ -82,7 +85,7 @@ async def serve_health(configuration: Configuration, health: Health, *, metrics_
     if not unix and not configuration.http.listen:
         yield ""
         return
-    runner = web.AppRunner(_application(health, metrics_dir), access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S)
+    runner = web.AppRunner(_application(health, metrics_dir, routes), access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:
         if unix:
@@ -121,7 +124,7 @@ def metrics_text(metrics_dir: Path | None = None) -> bytes:
     return generate_latest(registry)
 
 
-def _application(health: Health, metrics_dir: Path | None) -> web.Application:
+def _application(health: Health, metrics_dir: Path | None, routes: Sequence[web.RouteDef]) -> web.Application:
     async def healthz(_: web.Request) -> web.Response:
         return _json(200, {"alive": True, "part": health.part})
 
@@ -135,7 +138,7 @@ def _application(health: Health, metrics_dir: Path | None) -> web.Application:
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     application = web.Application()
-    application.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])
+    application.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics), *routes])
     return application
 
 

@@ -43,6 +43,11 @@ class PartFailedError(CurfewError):
     """A part did not come up."""
 
 
+def socket_of(directory: Path, part: str) -> Path:
+    """Where a part answers for itself, under a supervisor whose directory this is."""
+    return directory / f"{part}.socket"
+
+
 class Part(NamedTuple):
     """One child process.
 
@@ -70,7 +75,7 @@ class Child:
         self.part = part
         self.pid: int | None = None
         self.reason = "starting"
-        self._socket = directory / f"{part.name}.socket"
+        self._socket = socket_of(directory, part.name)
         self._environment = {**environment, METRICS_DIR_VARIABLE: str(directory), STATUS_SOCKET_VARIABLE: str(self._socket)}
         self._directory = directory
         self._say = say

@@ -47,11 +47,25 @@ class TopicReader:
 
     async def seek_to_time(self, time_ms: int) -> None:
         """To the first record of each partition that Kafka took in at that time or later; the end where there is none."""
+        await self.seek_to_times({assigned.partition: time_ms for assigned in self._consumer.assignment()})
+
+    async def seek_to_times(self, times_ms: Mapping[int, int]) -> None:
+        """The same with a time for each partition number; a partition without one stays where it is."""
+        wanted = {assigned: times_ms[assigned.partition] for assigned in self._consumer.assignment() if assigned.partition in times_ms}
         async with kafka_answers(self._configuration):
-            found = await self._consumer.offsets_for_times(dict.fromkeys(self._consumer.assignment(), time_ms))
+            found = await self._consumer.offsets_for_times(wanted)
             ends = await self._ends()
         for assigned, place in found.items():
             self._consumer.seek(assigned, ends[assigned] if place is None else place.offset)
+
+    async def behind(self) -> int:
+        """How many records there are that were not given yet, as far as Kafka last said."""
+        behind = 0
+        for assigned in self._consumer.assignment():
+            end = self._consumer.last_stable_offset(assigned)
+            if end is not None:
+                behind += max(0, end - await self._consumer.position(assigned))
+        return behind
 
     async def one(self, topic: Topic, partition: int, offset: int) -> ConsumerRecord[Any, Any] | None:
         """The record at an offset; None if it is not there any more (retention, compaction) or not yet."""

@@ -1,9 +1,9 @@
-"""The whole product on this machine: Kafka, topics, policy, ingest, worker, kicker, one HTTP address; with `--demo` a simulated network.
+"""The whole product on this machine: Kafka, topics, policy, all parts, one HTTP address; with `--demo` a simulated network.
 
 What lives here: the order of starting and stopping. What may not: how each is done (`broker`, `topic_admin`, `policy_log`, `supervise`).
 
 Theory of operation. HTTP answers first, so that `/readyz` says what is waited for. What is started is stopped in the opposite order, also
-when a start fails half way: simulated network, ingest, worker, kicker, HTTP, Kafka. A Kafka that was found running is left running; one
+when a start fails half way: simulated network, ingest, worker, the others, HTTP, Kafka. A Kafka that was found running is left running; one
 that dies is started again. The first SIGINT or SIGTERM begins the stop, the second ends all parts at once; SIGHUP goes to ingests
 and kickers, which read their NASes again, unless it means that the terminal is gone.
 """
@@ -26,9 +26,10 @@ from aiokafka.errors import KafkaError
 
 from agents.broker import BrokerError, EmbeddedBroker
 from agents.demo import Demo
+from agents.forward import forwarding
 from agents.health import Health, serve_health
 from agents.policy_log import publish, wait_in_force, workers_run
-from agents.supervise import LOG_LEVEL_VARIABLE, Part, Supervisor
+from agents.supervise import LOG_LEVEL_VARIABLE, Part, Supervisor, socket_of
 from agents.topic_admin import KafkaUnreachableError, ensure_topics
 from schemas.configuration import Configuration, endpoint
 from schemas.errors import CurfewError
@@ -41,6 +42,7 @@ IN_FORCE_WITHIN_S = 30.0
 READ_NASES_AGAIN = ("ingest", "kicker")
 """What takes SIGHUP: a worker knows no NAS."""
 PUBLISHER = "curfew up"
+PROJECTOR = "projector"
 
 T = TypeVar("T")
 Say = Callable[[str], None]
@@ -100,7 +102,8 @@ class _Up:
     async def run(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
             directory = Path(stack.enter_context(TemporaryDirectory(prefix="curfew-")))  # a short path: unix sockets have 107 octets
-            where = await stack.enter_async_context(serve_health(self._configuration, self._health, metrics_dir=directory))
+            routes = await stack.enter_async_context(forwarding("/v1", socket_of(directory, PROJECTOR), PROJECTOR))
+            where = await stack.enter_async_context(serve_health(self._configuration, self._health, metrics_dir=directory, routes=routes))
             _require_free(self._configuration.ingest.listen)
             if self._configuration.kafka.bootstrap_servers is None:
                 await self._start_broker(stack)
@@ -165,10 +168,13 @@ class _Up:
         """What runs, in the order in which it is stopped: first what brings new work."""
         config = ("--config", str(self._config_path.absolute())) if self._config_path is not None else ()
         counts = {"ingest": self._configuration.ingest.processes, "worker": self._configuration.worker.processes, "kicker": 1}
-        return [
+        stages = [
             [Part(name if count == 1 else f"{name}-{number + 1}", (name, *config)) for number in range(count)]
             for name, count in counts.items()
         ]
+        if self._configuration.http.listen or self._configuration.redis.url:
+            stages[-1].append(Part(PROJECTOR, (PROJECTOR, *config)))
+        return stages
 
     def _environment(self) -> dict[str, str]:
         """The children's: Kafka is where the parent knows it to be, and they say only what somebody should look at."""

@@ -22,10 +22,11 @@ from schemas.admission import Answer, Question
 from schemas.codec import display
 from schemas.journal import PolicyVersion
 from schemas.session import SessionRow
-from streams import limits
+from streams import limits, quotas
 from streams.identity import NOBODY, IdentityRules
 from streams.live_view import LiveView, Moved
 from streams.mac import normal_mac
+from streams.memberships import groups_of
 from streams.merge import text_key
 from streams.rulebook import Rulebook
 
@@ -38,7 +39,7 @@ class Reservation(NamedTuple):
     """A slot that is kept for somebody who was let in and has not started yet.
 
     Attributes:
-        id: for people and logs. device: its MAC; None: any device.
+        id: for people and logs. device: its MAC; None: any device. groups: what the login knew of the user's groups.
         until_ms: on the caller's clock.
     """
 
@@ -46,6 +47,7 @@ class Reservation(NamedTuple):
     nas: str
     device: str | None
     until_ms: float
+    groups: tuple[str, ...] = ()
 
 
 class Reservations:
@@ -69,11 +71,12 @@ class Reservations:
             self._keep(name, tuple(each for each in self._of.get(name, ()) if each.until_ms > until_ms))
         return self._of.get(identity, ())
 
-    def reserve(self, identity: str, nas: str, device: str | None, now_ms: float, new_id: str) -> Reservation:
-        """Reserve, or prolong what is reserved for the same NAS and device."""
+    def reserve(self, identity: str, newcomer: SessionRow, now_ms: float, new_id: str) -> Reservation:
+        """Reserve for a session that is about to begin, or prolong what is reserved for the same NAS and device."""
+        nas, device = newcomer.nas, newcomer.device
         known = self.of(identity, now_ms)
         same = next((each for each in known if device is not None and (each.nas, each.device) == (nas, device)), None)
-        reservation = Reservation(new_id if same is None else same.id, nas, device, now_ms + self._hold_ms)
+        reservation = Reservation(new_id if same is None else same.id, nas, device, now_ms + self._hold_ms, newcomer.groups)
         self._ends.append((reservation.until_ms, identity))
         self._keep(identity, (*(each for each in known if each is not same), reservation)[-self._per_user_max :])
         return reservation
@@ -92,6 +95,14 @@ class Reservations:
             self._of[identity] = left
         else:
             self._of.pop(identity, None)
+
+
+class _Found(NamedTuple):
+    """What the rules say: which one, in which words, and whether it refuses."""
+
+    rule: str | None
+    reason: str
+    refused: bool
 
 
 class Desk:
@@ -130,21 +141,14 @@ class Desk:
             each for each in self.reservations.of(identity, now_ms) if device is None or (each.nas, each.device) != (question.nas, device)
         ]
         newcomer = SessionRow(question.nas, "", identity, "open", device=device, order_ms=_LAST, last_seen_ms=_LAST, opened_offset=_LAST)
-        others = [row for row in rows if limits.counts(row)] + [_as_row(each, identity, nth) for nth, each in enumerate(reserved)]
+        newcomer.groups = question.groups
         scene = limits.Scene(self._book(home.policy), home.identity(identity), home.row.clock_ms)
-        asked = scene.book.questions(scene.known.groups)
-        verdict = limits.decide(scene, (*asked.first, *asked.last), newcomer, others)
-        breach = verdict.breach or next(iter(verdict.reported), None)
-        if breach is not None and newcomer in breach.victims:
-            reason = breach.text + (f"; {len(reserved)} of them reserved a moment ago" if reserved else "")
-            return Answer(allowed=False, reason=reason, rule=breach.asked.limit.name, redirect=self._redirect, policy_version=version)
-        reservation = self.reservations.reserve(identity, question.nas, device, now_ms, new_id)
-        if breach is None:
-            reason, rule = "; ".join(verdict.passed) or "no limit applies", None
-        else:
-            who = "another session goes when this one starts" if breach.victims else "the rule lets it be"
-            reason, rule = f"{breach.text}; {who}", breach.asked.limit.name
-        return Answer(allowed=True, reason=reason, rule=rule, reservation=reservation.id, policy_version=version)
+        others = [row for row in rows if limits.counts(row)] + [_as_row(each, identity, nth) for nth, each in enumerate(reserved)]
+        found = _decide(scene, newcomer, others, home.row.wall_ms)
+        if found.refused:
+            return Answer(allowed=False, reason=found.reason, rule=found.rule, redirect=self._redirect, policy_version=version)
+        reservation = self.reservations.reserve(identity, newcomer, now_ms, new_id)
+        return Answer(allowed=True, reason=found.reason, rule=found.rule, reservation=reservation.id, policy_version=version)
 
     def _book(self, version: PolicyVersion) -> Rulebook:
         """A version ready to be asked; partitions may be one version apart for a moment."""
@@ -163,6 +167,24 @@ class Desk:
         if moved.before is not None or row is None:
             return None
         return self.reservations.consume(row.identity, row.nas, row.device)
+
+
+def _decide(scene: limits.Scene, newcomer: SessionRow, others: list[SessionRow], wall_ms: int) -> _Found:
+    """Ask what is asked when a session starts, in the same order: quotas, limits of the user, in groups, of guest types."""
+    asked = scene.book.questions(groups_of(scene.known, newcomer))
+    for stand in quotas.spent(scene.known, asked.quotas, scene.book.calendar, wall_ms):
+        if stand.quota.action == "disconnect":
+            return _Found(stand.quota.name, quotas.sentence(stand), refused=True)
+    verdict = limits.decide(scene, (*asked.first, *asked.last), newcomer, others)
+    breach = verdict.breach or next(iter(verdict.reported), None)
+    if breach is None:
+        return _Found(None, "; ".join(verdict.passed) or "no limit applies", refused=False)
+    rule, refused = breach.asked.limit.name, newcomer in breach.victims
+    if refused:
+        reserved = sum(row.opened_offset < 0 for row in breach.counted)
+        return _Found(rule, breach.text + (f"; {reserved} of them reserved a moment ago" if reserved else ""), refused=True)
+    what = "another session goes when this one starts" if breach.victims else "the rule lets it be"
+    return _Found(rule, f"{breach.text}; {what}", refused=False)
 
 
 def _device(question: Question) -> str | None:
@@ -190,6 +212,8 @@ def _as_row(reservation: Reservation, identity: str, nth: int) -> SessionRow:
     return SessionRow(
         *(reservation.nas, reservation.id, identity, "open"),
         device=reservation.device,
+        groups=reservation.groups,
+        opened_clock_ms=_LAST,
         order_ms=newest,
         last_seen_ms=newest,
         opened_offset=-1 - nth,

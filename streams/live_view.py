@@ -156,7 +156,7 @@ class PartitionView:
         name = key.decode()
         if name.startswith("s:"):
             row = None if value is None else SESSION_ROW.read(value)
-            if row is not None and row.state != "open":
+            if row is not None and row.state == "ended":
                 row = None
             if self._held_back is None:
                 moved = self._put(name, row)

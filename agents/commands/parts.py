@@ -1,4 +1,4 @@
-"""`curfew ingest`, `curfew worker`, `curfew kicker`: one part alone, for many machines; and what `curfew up` starts as its children.
+"""`curfew ingest`, `worker`, `kicker`, `projector`: one part alone, for many machines; and what `curfew up` starts as its children.
 
 What lives here: processes, signals, health and the log of a part. A child of `curfew up` (it has a status socket) is one process; by hand
 `processes` of the configuration are started under a supervisor, which starts again what dies.
@@ -11,12 +11,13 @@ import logging
 import os
 import signal
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import uvloop
+from aiohttp import web
 
 from agents.commands.terminal import CONFIG_META, configured, say
 from agents.door import run_door
@@ -82,12 +83,28 @@ def kicker(configuration: Configuration) -> None:
     _run("kicker", configuration, work, 1)
 
 
-def _run(name: str, configuration: Configuration, work: Work, processes: int) -> None:
+@click.command()
+@configured
+def projector(configuration: Configuration) -> None:
+    """Answer look-ups and the question before a login over HTTP, from the live directory."""
+    from agents.admission import Admission  # noqa: PLC0415 - as above
+    from agents.http_api import routes  # noqa: PLC0415 - as above
+
+    admission = Admission(configuration)
+
+    async def work(configuration: Configuration, health: Health, stop: asyncio.Event) -> None:
+        await _wait_for_topics(configuration, health, stop)
+        await admission.run(health, stop)
+
+    _run("projector", configuration, work, 1, routes(configuration, admission))
+
+
+def _run(name: str, configuration: Configuration, work: Work, processes: int, routes: Sequence[web.RouteDef] = ()) -> None:
     logging.basicConfig(level=os.environ.get(LOG_LEVEL_VARIABLE, "INFO"), format="%(levelname)s %(name)s: %(message)s")
     for library in ("aiokafka", "faust", "mode"):
         logging.getLogger(library).setLevel(logging.WARNING)  # what they say below that is about themselves
     alone = processes == 1 or STATUS_SOCKET_VARIABLE in os.environ
-    running = _run_alone(name, configuration, work) if alone else _run_several(name, configuration, processes)
+    running = _run_alone(name, configuration, work, routes) if alone else _run_several(name, configuration, processes)
     try:
         uvloop.run(running)
     except CurfewError as failed:
@@ -101,9 +118,9 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
-async def _run_alone(name: str, configuration: Configuration, work: Work) -> None:
+async def _run_alone(name: str, configuration: Configuration, work: Work, routes: Sequence[web.RouteDef]) -> None:
     stop, health = _stop_on_signals(), Health(name)
-    async with serve_health(configuration, health):
+    async with serve_health(configuration, health, routes=routes):
         await work(configuration, health, stop)
 
 

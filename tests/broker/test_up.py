@@ -204,7 +204,7 @@ async def test_the_demonstration_tells_its_story_and_stops_in_order_on_ctrl_c(ka
 async def test_a_part_that_dies_is_started_again(kafka, start):
     up = await start("--policy", str(ROOT / "deploy/demo/policy.toml"), bootstrap=kafka.bootstrap)
     await up.ready()
-    for part in ("ingest", "worker", "kicker"):
+    for part in ("ingest", "worker", "kicker", "projector"):
         before = part_pid(up, part)
         os.kill(before, signal.SIGKILL)
         await up.line(rf"^The {part} was ended by SIGKILL.*; it is started again in 0.5 s$")
@@ -213,7 +213,8 @@ async def test_a_part_that_dies_is_started_again(kafka, start):
         assert part_pid(up, part) not in (None, before)
 
     children = children_of(up.process.pid)
-    assert len(children) == 3
+    assert len(children) == 4
+    assert (await up.get("/v1/sessions"))[0] == 200
     up.process.send_signal(signal.SIGTERM)
     assert await up.end() == 0
     await all_gone(children, 0)
@@ -224,11 +225,11 @@ async def test_with_a_kafka_of_its_own_nothing_is_left_behind_by_a_stop_or_by_a_
     up = await start("--run-for", "600")
     await up.ready()
     children = children_of(up.process.pid)
-    assert len(children) == 4
+    assert len(children) == 5
     kafka = next(pid for pid, words in children.items() if "kafka.Kafka" in words)
     os.kill(kafka, signal.SIGKILL)
     await up.line("^Kafka has ended by itself; it is started again$")
-    await up.until(lambda: asyncio.to_thread(lambda: len(children_of(up.process.pid))), 4)
+    await up.until(lambda: asyncio.to_thread(lambda: len(children_of(up.process.pid))), 5)
     await up.ready()
 
     children = children_of(up.process.pid)

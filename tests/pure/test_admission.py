@@ -6,8 +6,8 @@ import pytest
 from schemas.admission import Answer, Question
 from schemas.configuration import Identity
 from schemas.journal import PolicyVersion
-from schemas.policy import Limit, Policy
-from schemas.session import IDENTITY_ROW, PARTITION_ROW, SESSION_ROW, Hold, IdentityRow, PartitionRow, SessionRow
+from schemas.policy import Limit, Policy, Quota
+from schemas.session import IDENTITY_ROW, PARTITION_ROW, SESSION_ROW, Hold, IdentityRow, PartitionRow, SessionRow, Window
 from schemas.topics import identity_key, partition_key, policy_row_key
 from streams.admission import Desk, Reservations
 from streams.identity import IdentityRules
@@ -21,13 +21,13 @@ PHONE, LAPTOP, TABLET = "02-00-00-00-00-01", "02-00-00-00-00-02", "02-00-00-00-0
 class Rig:
     """A desk, its clock, and sessions that start and stop in its view."""
 
-    def __init__(self, *limits: Limit, per_user_max: int = 8, redirect: str | None = None) -> None:
+    def __init__(self, *limits: Limit, quotas: tuple[Quota, ...] = (), per_user_max: int = 8, redirect: str | None = None) -> None:
         self.view = LiveView(2)
         self.now_ms = 0.0
         self.reservations = Reservations(HOLD_MS, per_user_max)
         self.desk = Desk(self.view, IdentityRules(Identity(strip_realms=("example.net",))), self.reservations, redirect)
         self._asked = 0
-        version = PolicyVersion(version=3, time_ms=0, policy=Policy(limits=limits))
+        version = PolicyVersion(version=3, time_ms=0, policy=Policy(limits=limits, quotas=quotas))
         for number, partition in enumerate(self.view.partitions):
             partition.take_row(policy_row_key(number).encode(), msgspec.json.encode(version))
             partition.restored()
@@ -47,8 +47,10 @@ class Rig:
         self._write(user, f"s:{nas}/{session}", None)
 
     def hold(self, mac: str, rule: str, until_ms: int, user: str = "bob") -> None:
-        row = IdentityRow(user, holds=(Hold(mac.lower().replace("-", ":"), rule, until_ms),))
-        self._write(user, identity_key(user), IDENTITY_ROW.named(row))
+        self.know(IdentityRow(user, holds=(Hold(mac.lower().replace("-", ":"), rule, until_ms),)))
+
+    def know(self, row: IdentityRow) -> None:
+        self._write(row.identity, identity_key(row.identity), IDENTITY_ROW.named(row))
 
     def _write(self, user: str, key: str, value: bytes | None) -> None:
         home = self.view.home_of(user)
@@ -240,7 +242,7 @@ def test_all_reservations_together_are_bounded() -> None:
     """4.8: the oldest of all make room."""
     reservations = Reservations(HOLD_MS, 8, in_all_max=3)
     for number in range(10):
-        reservations.reserve(f"u{number}", "ap1", None, number, f"r{number}")
+        reservations.reserve(f"u{number}", SessionRow("ap1", "", f"u{number}", "open"), number, f"r{number}")
     assert reservations.of("u0", 10) == ()
     assert len(reservations) == 3
 
@@ -264,3 +266,66 @@ def test_no_rule_no_limit() -> None:
     """4.1."""
     answer = Rig().ask(mac=PHONE)
     assert (answer.allowed, answer.reason, answer.rule) == (True, "no limit applies", None)
+
+
+def in_group(max_sessions: int, applies_to: str = "user-in-group", **fields: object) -> Limit:
+    return Limit(name=f"{applies_to}-{max_sessions}", applies_to=applies_to, max_sessions=max_sessions, **fields)
+
+
+def test_groups_that_are_known_and_those_that_the_login_knows_count() -> None:
+    """4.1: a limit of the user in a group binds who is in it, by an operator's word or by the question."""
+    rig = Rig(in_group(1, group="staff"))
+    rig.start("s1", PHONE)
+    assert rig.ask(mac=LAPTOP).reason == "no limit applies"
+    assert rig.ask(mac=TABLET, groups=("staff",)).reason == "user-in-group-1 in staff: 0 open of 1 allowed"
+    refused = rig.ask(mac=LAPTOP, groups=("staff",))
+    assert (refused.allowed, refused.reason) == (
+        False,
+        "user-in-group limit user-in-group-1 in staff: 1 open of 1 allowed; 1 of them reserved a moment ago",
+    )
+    rig = Rig(in_group(1, group="staff"))
+    rig.know(IdentityRow("bob", groups=("staff",)))
+    rig.start("s1", PHONE)
+    assert not rig.ask(mac=LAPTOP).allowed
+    assert rig.ask("eve", mac=LAPTOP).allowed
+
+
+def test_guests_have_their_own_limit_and_may_be_left_alone_by_others() -> None:
+    """4.1, section 6: guest type limit 1; user limit 1 with guests excepted."""
+    rig = Rig(user_limit(1, "one", exempt=("guest:*",)), in_group(1, "guest-type", group="hotspot"))
+    rig.know(IdentityRow("bob", groups=("guest:hotspot",)))
+    rig.start("s1", PHONE)
+    assert rig.ask(mac=LAPTOP).rule == "guest-type-1"
+    rig = Rig(user_limit(1, "one", exempt=("guest:*",)))
+    rig.start("s1", PHONE, user="eve")
+    assert not rig.ask("eve", mac=LAPTOP).allowed
+    assert rig.ask("eve", mac=LAPTOP, groups=("guest:hotspot",)).allowed
+
+
+def test_a_session_that_is_older_than_the_counter_time_limit_counts_no_longer() -> None:
+    """4.3."""
+    rig = Rig(user_limit(1, "one", counter_time_limit_s=300))
+    rig.start("s1", PHONE, opened_clock_ms=-299_999)
+    assert not rig.ask(mac=LAPTOP).allowed
+    rig.start("s1", PHONE, opened_clock_ms=-300_000)
+    assert rig.ask(mac=LAPTOP).allowed
+
+
+def test_a_rule_that_only_reports_hides_no_rule_behind_it() -> None:
+    """4.4, 4.10."""
+    rig = Rig(user_limit(1, "told", action="report"), user_limit(2, "two"))
+    rig.start("s1", PHONE)
+    assert (rig.ask(mac=LAPTOP).rule, rig.ask(mac=TABLET).rule) == ("told", "two")
+
+
+@pytest.mark.parametrize(("action", "allowed"), [("disconnect", False), ("report", True), ("coa", True)])
+def test_until_the_window_of_a_quota_closes_admission_refuses(action: str, *, allowed: bool) -> None:
+    """4.6."""
+    quota = Quota(name="daily", applies_to="user", per="day", octets=100, action=action)
+    rig = Rig(quotas=(quota,))
+    rig.know(IdentityRow("bob", windows=(Window("daily", "", 0, 86_400_000, used=100),)))
+    answer = rig.ask(mac=PHONE)
+    assert (answer.allowed, answer.rule) == (allowed, None if allowed else "daily")
+    if not allowed:
+        assert answer.reason == "user quota daily: 100 B of 100 B used this day"
+    assert rig.ask("eve", mac=PHONE).allowed

@@ -1,0 +1,164 @@
+"""Look-ups and the question before a login over HTTP: `/v1/...` (INTERFACES "HTTP").
+
+What lives here: requests in, JSON out; who may change something; what is said of a request that is wrong. What may not: the answers
+(`admission`).
+
+    GET  /v1/sessions?user=&nas=&mac=&limit=&after=    a page of open sessions, and `after` for the next one
+    GET  /v1/sessions/{nas}/{acct_session_id}          one of them
+    GET  /v1/users/{user}                              what is known of a user: sessions, groups, holds
+    POST /v1/admission                                 may this user open one more? Wants `Authorization: Bearer TOKEN`
+
+What changes something asks for the token of `[http] token`; without one configured it is not there (404). Every refusal is an object with
+`error`, and with `field` where one field is at fault.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import msgspec
+from aiohttp import web
+
+from agents.admission import Admission, NotReadyError
+from agents.directory import Selection, identities_of
+from schemas.admission import Question
+from schemas.codec import JsonValue, encode, loads
+from schemas.configuration import Configuration
+from schemas.session import IDENTITY_ROW, SESSION_ROW, SessionRow
+from streams.live_view import LiveView
+
+PAGE_DEFAULT = 100
+PAGE_MAX = 1000
+QUERY = ("user", "nas", "mac", "limit", "after")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_question = msgspec.json.Decoder(Question).decode
+_AT = re.compile(r" - at `\$\.?([A-Za-z_]*)")
+_NAMED = re.compile(r"(?:unknown|required) field `([^`]*)`")
+
+
+class RefusedRequest(Exception):  # noqa: N818 - the caller's mistake, not ours
+    """A request that cannot be answered.
+
+    Attributes:
+        status: of HTTP. field: what is at fault; empty: the whole.
+    """
+
+    def __init__(self, status: int, error: str, field: str = "") -> None:
+        super().__init__(error)
+        self.status = status
+        self.field = field
+
+
+def routes(configuration: Configuration, admission: Admission) -> list[web.RouteDef]:
+    """What is answered. The look-ups are always there, what changes something with a token alone."""
+    look_ups = [
+        web.get("/v1/sessions", _answering(partial(_sessions, configuration, admission))),
+        web.get("/v1/sessions/{nas}/{acct_session_id:.+}", _answering(partial(_session, admission))),
+        web.get("/v1/users/{user:.+}", _answering(partial(_user, configuration, admission))),
+    ]
+    token = configuration.http.token
+    return look_ups + ([] if token is None else [web.post("/v1/admission", protected(token, _answering(partial(_admit, admission))))])
+
+
+def protected(token: str, handler: Handler) -> Handler:
+    """The handler, for who shows the token (RFC 6750 section 2.1) alone."""
+
+    async def asking(request: web.Request) -> web.StreamResponse:
+        scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(shown.strip().encode(errors="replace"), token.encode()):
+            refusal = respond(401, {"error": "this wants the bearer token of [http] token"})
+            refusal.headers["WWW-Authenticate"] = "Bearer"
+            return refusal
+        return await handler(request)
+
+    return asking
+
+
+def respond(status: int, value: JsonValue) -> web.Response:
+    """A JSON answer."""
+    return web.Response(status=status, body=encode(value) + b"\n", content_type="application/json")
+
+
+def _answering(handler: Callable[[web.Request], Awaitable[JsonValue]]) -> Handler:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        try:
+            return respond(200, await handler(request))
+        except RefusedRequest as refused:
+            return respond(refused.status, {"error": str(refused), **({"field": refused.field} if refused.field else {})})
+        except NotReadyError:
+            return respond(503, {"error": "the directory of sessions is being read"})
+
+    return answer
+
+
+async def _admit(admission: Admission, request: web.Request) -> JsonValue:
+    try:
+        question = _question(await request.read())
+    except web.HTTPRequestEntityTooLarge as large:
+        raise RefusedRequest(413, "the body is too large") from large
+    except msgspec.ValidationError as wrong:
+        field = _NAMED.search(str(wrong)) or _AT.search(str(wrong))
+        raise RefusedRequest(400, str(wrong), field[1] if field else "") from wrong
+    except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
+        raise RefusedRequest(400, f"the body is no JSON: {wrong}") from wrong
+    return admission.ask(question)
+
+
+async def _sessions(configuration: Configuration, admission: Admission, request: web.Request) -> JsonValue:
+    view, query = _view(admission), request.query
+    for name in query:
+        if name not in QUERY:
+            raise RefusedRequest(400, f"there is no filter {name!r}: take {', '.join(QUERY)}", name)
+    limit = query.get("limit", str(PAGE_DEFAULT))
+    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= PAGE_MAX:
+        raise RefusedRequest(400, f"`limit` is a number from 1 to {PAGE_MAX}", "limit")
+    try:
+        wanted = Selection.of(configuration, user=query.get("user", ""), mac=query.get("mac", ""))
+    except ValueError as wrong:
+        raise RefusedRequest(400, str(wrong), "mac") from wrong
+    try:
+        page = view.page(
+            identities=wanted.identities, nas=query.get("nas", ""), device=wanted.device, after=query.get("after", ""), rows_max=int(limit)
+        )
+    except ValueError as wrong:
+        raise RefusedRequest(400, str(wrong), "after") from wrong
+    return {"sessions": [_named(row) for row in page.rows], "after": page.after or None}
+
+
+async def _session(admission: Admission, request: web.Request) -> JsonValue:
+    nas, acct_session_id = request.match_info["nas"], request.match_info["acct_session_id"]
+    row = _view(admission).session(nas, acct_session_id)
+    if row is None:
+        raise RefusedRequest(404, f"no session {nas}/{acct_session_id} is open")
+    return _named(row)
+
+
+async def _user(configuration: Configuration, admission: Admission, request: web.Request) -> JsonValue:
+    view, user = _view(admission), request.match_info["user"]
+    identities = sorted(identities_of(configuration, user))
+    rows = view.page(identities=identities, rows_max=PAGE_MAX).rows
+    known = [row for identity in identities if (row := view.home_of(identity).identity(identity)).seq or row.groups]
+    if not rows and not known:
+        raise RefusedRequest(404, f"nothing is known of {user!r}")
+    return {
+        "user": user,
+        "identities": [loads(IDENTITY_ROW.named(row)) for row in known],
+        "sessions": [_named(row) for row in rows],
+        "reservations": [each for identity in identities for each in admission.reservations(identity)],
+    }
+
+
+def _view(admission: Admission) -> LiveView:
+    if admission.view is None:
+        raise NotReadyError
+    return admission.view
+
+
+def _named(row: SessionRow) -> JsonValue:
+    """A session as it stands in `session.table`."""
+    return loads(SESSION_ROW.named(row))

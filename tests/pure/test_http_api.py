@@ -1,0 +1,230 @@
+"""`/v1/...`: look-ups, the question before a login, and what is said of requests that are wrong (INTERFACES "HTTP", behaviour 4.8)."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import aiohttp
+import msgspec
+import pytest
+
+from agents.admission import Admission
+from agents.forward import forwarding
+from agents.health import Health, serve_health
+from agents.http_api import routes
+from schemas.configuration import Configuration, Http
+from schemas.journal import PolicyVersion
+from schemas.policy import Policy
+from schemas.session import IDENTITY_ROW, SESSION_ROW, IdentityRow, SessionRow
+from streams.live_view import LiveView
+from tests.support.journal import user_limit
+
+TOKEN = "s3cret"
+ASKED = {"user": "BOB", "nas": "ap1", "calling_station_id": "02-00-00-00-00-09", "groups": ["staff"], "session_timeout_s": 3600}
+PHONE = "02:00:00:00:00:01"
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch):
+    for variable in ("CURFEW_STATUS_SOCKET", "PROMETHEUS_MULTIPROC_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+def view() -> LiveView:
+    """Bob's phone on ap1, with a limit of two devices; Eve with an odd session id; one whose id is no text."""
+    view = LiveView(2)
+    version = PolicyVersion(version=1, time_ms=0, policy=Policy(limits=(user_limit(2, "two-devices"),)))
+    for number, partition in enumerate(view.partitions):
+        partition.take_row(f"p:{number}/policy".encode(), msgspec.json.encode(version))
+    for row in (
+        SessionRow("ap1", "s1", "bob", "open", "Bob", "02-00-00-00-00-01", PHONE),
+        SessionRow("ap2", "a/b c", "eve", "open", "eve", device="02:00:00:00:00:02", opened_offset=1),
+    ):
+        view.home_of(row.identity).take_row(f"s:{row.nas}/{row.acct_session_id}".encode(), SESSION_ROW.named(row))
+    view.home_of("bob").take_row(b"i:bob", IDENTITY_ROW.named(IdentityRow("bob", 1)))
+    for partition in view.partitions:
+        partition.restored()
+    return view
+
+
+class Client:
+    def __init__(self, session: aiohttp.ClientSession, where: str) -> None:
+        self._session = session
+        self._where = where
+
+    async def get(self, path: str) -> tuple[int, object]:
+        async with self._session.get(self._where + path) as answer:
+            return answer.status, await answer.json() if answer.content_type == "application/json" else await answer.text()
+
+    async def ask(self, body: object = ASKED, *, token: str | None = TOKEN, scheme: str = "Bearer") -> tuple[int, object]:
+        headers = {} if token is None else {"Authorization": f"{scheme} {token}"}
+        data = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        async with self._session.post(f"{self._where}/v1/admission", data=data, headers=headers) as answer:
+            return answer.status, await answer.json() if answer.content_type == "application/json" else await answer.text()
+
+
+@contextlib.asynccontextmanager
+async def client(*, token: str | None = TOKEN, ready: bool = True) -> AsyncIterator[Client]:
+    """Somebody who asks a server over TCP."""
+    configuration = Configuration(http=Http("127.0.0.1:0", token))
+    admission = Admission(configuration)
+    if ready:
+        admission.open(view())
+    async with (
+        serve_health(configuration, Health("projector"), routes=routes(configuration, admission)) as where,
+        aiohttp.ClientSession() as session,
+    ):
+        yield Client(session, where)
+
+
+async def test_who_may_come_in_is_told_and_a_slot_is_reserved() -> None:
+    """4.8: with the sentence and the figures."""
+    async with client() as curfew:
+        status, answer = await curfew.ask()
+        assert status == 200
+        assert answer.pop("reservation")
+        assert answer == {
+            "allowed": True,
+            "reason": "two-devices: 1 open of 2 allowed",
+            "rule": None,
+            "redirect": None,
+            "policy_version": 1,
+        }
+        status, answer = await curfew.ask({"user": "bob", "nas": "ap1"})
+        assert (status, answer["allowed"], answer["rule"], answer["reservation"]) == (200, False, "two-devices", None)
+        assert answer["reason"] == "user limit two-devices: 2 open of 2 allowed; 1 of them reserved a moment ago"
+        _, user = await curfew.get("/v1/users/bob")
+        (reserved,) = user["reservations"]
+        assert (reserved["nas"], reserved["device"]) == ("ap1", "02:00:00:00:00:09")
+        assert 0 < reserved["lapses_in_s"] <= 60
+
+
+@pytest.mark.parametrize(
+    ("token", "scheme"), [(None, ""), ("wrong", "Bearer"), ("", "Bearer"), (TOKEN, "Basic"), ("s3cret\u00e9", "Bearer")]
+)
+async def test_without_the_token_it_is_401(token: str | None, scheme: str) -> None:
+    """INTERFACES: everything that changes something asks for a bearer token; the scheme's case means nothing (RFC 9110 section 11.1)."""
+    async with client() as curfew:
+        assert await curfew.ask(token=token, scheme=scheme) == (401, {"error": "this wants the bearer token of [http] token"})
+        assert (await curfew.ask(scheme="bearer"))[0] == 200
+        assert (await curfew.get("/v1/sessions"))[0] == 200
+
+
+async def test_where_no_token_is_configured_it_is_not_there() -> None:
+    """INTERFACES: look-ups are."""
+    async with client(token=None) as curfew:
+        assert (await curfew.ask())[0] == 404
+        assert (await curfew.get("/v1/sessions"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"", None),
+        (b"user=bob", None),
+        (b"[]", None),
+        (b'{"user": "\xff", "nas": "x"}', None),
+        ({"nas": "ap1"}, "user"),
+        ({"user": "bob"}, "nas"),
+        ({"user": 7, "nas": "ap1"}, "user"),
+        ({"user": "bob", "nas": ""}, "nas"),
+        ({"user": "bob", "nas": None}, "nas"),
+        ({"user": "x" * 254, "nas": "ap1"}, "user"),
+        ({**ASKED, "calling_station_id": 1}, "calling_station_id"),
+        ({**ASKED, "groups": "staff"}, "groups"),
+        ({**ASKED, "groups": ["a", 1]}, "groups"),
+        ({**ASKED, "session_timeout_s": "1h"}, "session_timeout_s"),
+        ({**ASKED, "session_timeout_s": -1}, "session_timeout_s"),
+        ({**ASKED, "mac": "x"}, "mac"),
+    ],
+)
+async def test_a_body_that_is_wrong_is_400_with_the_fields_name(body: object, field: str | None) -> None:
+    """Issue: a body that is no JSON, a wrong field."""
+    async with client() as curfew:
+        status, answer = await curfew.ask(body)
+        assert (status, answer.get("field")) == (400, field)
+        assert answer["error"]
+        assert (await curfew.get("/v1/users/bob"))[1]["reservations"] == []
+
+
+async def test_a_body_that_is_too_large_is_413() -> None:
+    async with client() as curfew:
+        assert (await curfew.ask(b"[" * 2**21))[0] == 413
+
+
+async def test_sessions_are_found_by_user_nas_and_mac() -> None:
+    """7.4: as they stand in session.table; the user as the ingest takes him, the MAC in any notation."""
+    async with client() as curfew:
+        status, answer = await curfew.get("/v1/sessions")
+        assert (status, [row["acct_session_id"] for row in answer["sessions"]], answer["after"]) == (200, ["s1", "a/b c"], None)
+        for wanted in ("user=BOB", "nas=ap1", "mac=0200.0000.0001", "user=bob&nas=ap1&mac=02-00-00-00-00-01"):
+            (row,) = (await curfew.get(f"/v1/sessions?{wanted}"))[1]["sessions"]
+            assert (row["identity"], row["device"], row["state"]) == ("bob", PHONE, "open")
+        for wanted in ("user=nobody", "nas=ap3", "mac=02-00-00-00-00-77", "user=bob&nas=ap2"):
+            assert (await curfew.get(f"/v1/sessions?{wanted}")) == (200, {"sessions": [], "after": None})
+
+
+async def test_a_page_is_bounded_and_the_next_one_goes_on() -> None:
+    async with client() as curfew:
+        _, first = await curfew.get("/v1/sessions?limit=1")
+        _, second = await curfew.get(f"/v1/sessions?limit=1&after={first['after']}")
+        assert [row["acct_session_id"] for row in first["sessions"] + second["sessions"]] == ["s1", "a/b c"]
+        assert second["after"] is None
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("limit=0", "limit"), ("limit=1001", "limit"), ("limit=x", "limit"), ("after=x", "after"), ("mac=x", "mac"), ("usr=bob", "usr")],
+)
+async def test_a_filter_that_is_wrong_is_400_with_its_name(query: str, field: str) -> None:
+    async with client() as curfew:
+        status, answer = await curfew.get(f"/v1/sessions?{query}")
+        assert (status, answer["field"]) == (400, field)
+
+
+async def test_one_session_is_found_by_the_name_that_its_nas_gave_it() -> None:
+    """INTERFACES: ids with slashes and blanks too."""
+    async with client() as curfew:
+        assert (await curfew.get("/v1/sessions/ap1/s1"))[1]["user_name"] == "Bob"
+        assert (await curfew.get("/v1/sessions/ap2/a/b%20c"))[1]["identity"] == "eve"
+        assert await curfew.get("/v1/sessions/ap1/s2") == (404, {"error": "no session ap1/s2 is open"})
+
+
+async def test_what_is_known_of_a_user() -> None:
+    async with client() as curfew:
+        status, user = await curfew.get("/v1/users/Bob")
+        assert (status, user["user"], user["reservations"]) == (200, "Bob", [])
+        assert user["identities"] == [{"identity": "bob", "seq": 1}]
+        assert [row["acct_session_id"] for row in user["sessions"]] == ["s1"]
+        assert await curfew.get("/v1/users/nobody") == (404, {"error": "nothing is known of 'nobody'"})
+
+
+async def test_before_the_directory_is_read_nobody_knows() -> None:
+    """4.8: no answer is better than a wrong one; FreeRADIUS then does what its configuration says."""
+    async with client(ready=False) as curfew:
+        unready = (503, {"error": "the directory of sessions is being read"})
+        assert await curfew.ask() == unready
+        assert await curfew.get("/v1/sessions") == await curfew.get("/v1/sessions/a/b") == await curfew.get("/v1/users/bob") == unready
+        assert (await curfew.ask(token="wrong"))[0] == 401
+
+
+async def test_up_passes_requests_on_to_the_part_that_answers_them(tmp_path, monkeypatch) -> None:
+    """INTERFACES: one address for all parts."""
+    configuration = Configuration(http=Http("127.0.0.1:0", TOKEN))
+    admission = Admission(configuration)
+    admission.open(view())
+    unix = tmp_path / "s"
+    async with (
+        forwarding("/v1", unix, "projector") as forwarded,
+        serve_health(configuration, Health("up"), routes=forwarded) as where,
+        aiohttp.ClientSession() as session,
+    ):
+        curfew = Client(session, where)
+        assert await curfew.get("/v1/sessions") == (503, {"error": "the projector does not answer"})
+        monkeypatch.setenv("CURFEW_STATUS_SOCKET", str(unix))
+        async with serve_health(configuration, Health("projector"), routes=routes(configuration, admission)):
+            assert (await curfew.ask())[1]["allowed"] is True
+            assert (await curfew.ask(b"x"))[0] == 400
+            assert (await curfew.ask(token="wrong"))[0] == 401
+            assert (await curfew.get("/v1/sessions/ap2/a%2Fb%20c"))[1]["identity"] == "eve"
+            assert (await curfew.get("/v1/sessions?user=bob&mac=02:00:00:00:00:01"))[1]["sessions"][0]["nas"] == "ap1"
+            assert (await curfew.get("/v1/nothing"))[0] == 404
