@@ -291,7 +291,8 @@ def in_group(name: str, most: int, group: str = "", more: str = "", applies_to: 
         (
             in_group("a", 1, more='victim_scope = "group"\nvictim = "least-recently-active"', applies_to="group"),
             (
-                '6:10: error: victim = "least-recently-active" has no meaning with victim_scope = "group": a group is not told of each Interim'
+                '6:10: error: victim = "least-recently-active" has no meaning with victim_scope = "group": '
+                "a group is not told of each Interim"
                 ' | Write victim = "oldest", or victim_scope = "user".'
             ),
         ),

@@ -6,7 +6,7 @@ from schemas.disconnect import Outcome
 from schemas.event import RecordRef
 from schemas.policy import Limit
 from streams.limiting import BECAUSE_MAX, HOLDS_MAX
-from tests.support.journal import Journal, interim, mac_of, play, policy, result, start, stop, tick, user_limit
+from tests.support.journal import Journal, groups, interim, mac_of, play, policy, result, start, stop, tick, user_limit
 
 PHONE, LAPTOP, TABLET = ("AA-00-00-00-00-01", "AA-00-00-00-00-02", "AA-00-00-00-00-03")
 
@@ -336,3 +336,116 @@ def test_limits_of_groups_are_kept_and_not_decided_yet() -> None:
     journal = play(policy(Limit(name="g", applies_to="group", max_sessions=0)), start())
     assert [event.passed for event in journal.events()] == [[]]
     journal.nothing_else()
+
+
+# -- 4.3: the counter's time limit --------------------------------------------------------------------------------------------------------
+
+
+def test_after_the_counter_time_limit_a_session_counts_no_longer_and_stays_open() -> None:
+    """4.3: from the Start, and no Interim renews it."""
+    journal = over(user_limit(1, counter_time_limit_s=100))
+    journal.feed(tick(5), interim("s0", at_s=60))
+    journal.feed(*(tick(n) for n in range(6, 100)), start("s1", at_s=99))
+    assert journal.types() == ["session.updated", "session.started", "limit.breached", "disconnect.requested"]
+    assert gone(journal) == ["s1"]
+    journal.feed(tick(100), start("s2", at_s=100))
+    assert journal.types() == ["session.started"]
+    assert journal.open_row("s0").kick_state is None
+    journal.nothing_else()
+
+
+def test_a_session_first_heard_of_by_an_interim_began_by_its_session_time() -> None:
+    """4.3."""
+    journal = play(*(tick(n) for n in range(200)), policy(user_limit(1, counter_time_limit_s=100)))
+    journal.feed(interim("s0", at_s=199, session_time_s=150), interim("s0", at_s=199.5, session_time_s=151), start("s1", at_s=199))
+    assert journal.types() == ["session.started", "session.updated", "session.started"]
+    journal.nothing_else()
+
+
+def test_what_breached_and_was_let_be_never_enters_the_count_of_that_rule() -> None:
+    """4.3: nor hides it from the others."""
+    journal = play(policy(user_limit(1, "dry", action="report"), user_limit(3, "three")), *(start(f"s{n}", at_s=n) for n in range(4)))
+    events = journal.events()
+    assert [event.current for event in events if event.rule == "dry"] == [1, 1, 1]
+    assert [event.current for event in events if event.rule == "three"] == [3, None]
+    assert gone(journal) == ["s3"]
+    journal.nothing_else()
+
+
+# -- 4.4: another one goes ----------------------------------------------------------------------------------------------------------------
+
+
+def test_who_is_let_in_for_another_is_asked_the_limits_behind_that_one_too() -> None:
+    """4.1, 4.4."""
+    journal = play(policy(user_limit(1, "one", victim="oldest"), user_limit(0, "none")), groups("bob", "boss"))
+    journal.feed(policy(user_limit(1, "one", victim="oldest"), user_limit(1, "sessions", count="sessions"), version=2))
+    journal.feed(start("s0"), start("s1", at_s=1))
+    assert [event.rule for event in journal.events()] == [None, None, "one", "one"]
+    assert gone(journal) == ["s0"]
+    journal.feed(start("s2", at_s=2, mac=mac_of("s1")))
+    assert [event.rule for event in journal.events()] == [None, "sessions", "sessions"]
+    assert gone(journal) == ["s2"]
+    journal.nothing_else()
+
+
+def test_one_that_cannot_be_disconnected_is_not_chosen_again() -> None:
+    """4.4: no storm of kicks for one that no NAS removes."""
+    journal = over(user_limit(1, victim="oldest"))
+    journal.feed(start("s1", at_s=1))
+    command = journal.command()
+    journal.feed(result(command, "refused"), start("s2", at_s=2))
+    assert gone(journal) == ["s1"]
+    journal.feed(start("s3", at_s=3))
+    assert gone(journal) == ["s2"]
+    journal.events()
+    journal.nothing_else()
+
+
+# -- 4.9: a rule that comes or becomes stricter --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("victim", "expected"),
+    [
+        ("newest", ["s2", "s3"]),
+        ("oldest", ["s0", "s1"]),
+        ("least-recently-active", ["s1", "s2"]),
+        ("all-others", ["s0", "s1"]),
+        ("none", []),
+    ],
+)
+def test_a_rule_that_comes_is_enforced_on_those_over_it_where_it_says_so(victim: str, expected: list[str]) -> None:
+    """4.9: as many as are over it, chosen as its victims are; and those below it are left."""
+    journal = play(*(start(f"s{n}", at_s=n) for n in range(4)), start("e1", "eve"), interim("s0", at_s=60))
+    journal.events()
+    journal.feed(policy(user_limit(2, "two", victim=victim, on_change="enforce"), version=7))
+    events = journal.events()
+    assert [event.type for event in events] == ["limit.breached"] * len(expected) + ["disconnect.requested"] * len(expected)
+    if expected:
+        assert events[0].text == "user limit two: 4 open of 2 allowed; the rule came with policy version 7"
+        assert events[0].because[0].offset == 6
+    assert gone(journal) == expected
+    journal.nothing_else()
+
+
+def test_a_rule_leaves_those_over_it_unless_it_says_otherwise_and_an_unchanged_one_does_nothing() -> None:
+    """4.9."""
+    journal = play(*(start(f"s{n}", at_s=n) for n in range(3)), policy(user_limit(1, "one")))
+    assert journal.types() == ["session.started"] * 3
+    rule = user_limit(2, "two", on_change="enforce")
+    journal.feed(policy(rule, version=2))
+    assert gone(journal) == ["s2"]
+    journal.feed(start("s3", at_s=9), policy(rule, user_limit(9, "nine", on_change="enforce"), version=3))
+    assert gone(journal) == ["s3"]
+    journal.events()
+    journal.nothing_else()
+
+
+def test_enforcing_is_the_same_whatever_order_the_sessions_came_in_after_a_restore() -> None:
+    """DESIGN "The law": a restored partition decides as one that was there all the time."""
+    records = [start("b1", "bob"), start("a1", "al"), start("a2", "al"), start("b2", "bob")]
+    rule = policy(user_limit(1, on_change="enforce"))
+    there, restored = play(*records), play(*records).restart()
+    commands = [journal.feed(rule).commands() for journal in (there, restored)]
+    assert [command.identity for command in commands[0]] == ["al", "bob"]
+    assert commands[0] == commands[1]
