@@ -29,8 +29,8 @@ ABORT_DEADLINE_S = 2.0
 Row = tuple[bytes, bytes | None]
 
 
-async def fence(configuration: Configuration, place: TopicPartition) -> AIOKafkaProducer:
-    """A transactional producer for the partition of the table at `place`; the former owner's is fenced when this returns.
+async def fence(configuration: Configuration, place: TopicPartition, group: str) -> AIOKafkaProducer:
+    """A transactional producer for the partition of the table at `place`; the former owner's in that group is fenced when this returns.
 
     Its first transaction writes a tombstone for a key that no row has: from then on the partition itself refuses the former epoch.
 
@@ -39,7 +39,7 @@ async def fence(configuration: Configuration, place: TopicPartition) -> AIOKafka
     """
     producer = AIOKafkaProducer(
         **client_settings(configuration),
-        transactional_id=checkpoint_transactional_id(configuration.kafka.topic_prefix, place.partition),
+        transactional_id=checkpoint_transactional_id(configuration.kafka.topic_prefix, group, place.partition),
         transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
         max_batch_size=BATCH_BYTES,
     )

@@ -1,8 +1,8 @@
-"""The policy's door: a version that is published in the topic `policy` is checked and put into every partition of the journal.
+"""The policy's door: a version that is published in the topic `policy` is checked and put into every partition of both journals.
 
-The session agent reads its journal and nothing else, so a version takes effect at an offset, and a replay decides by the version that was
-in force there. The door lets versions through at least once and the partitions ignore what is not newer than theirs, so a repeat is worth
-nothing. What is no version goes to `accounting.rejected` with its bytes.
+Session agent and group agent read their journals and nothing else, so a version takes effect at an offset, and a replay decides by the one
+that was in force there. The door lets versions through at least once and the partitions ignore what is not newer than theirs, so a repeat
+is worth nothing. What is no version goes to `accounting.rejected` with its bytes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from agents.policy_log import policy_key
 from schemas.codec import decoder, encode
 from schemas.configuration import Configuration
 from schemas.journal import PolicyVersion, Rejected
-from schemas.topics import ACCOUNTING, DOOR_GROUP, KIND_HEADER, POLICY, REJECTED
+from schemas.topics import ACCOUNTING, DOOR_GROUP, KIND_HEADER, POLICY, REJECTED, SLOTS, Topic
 from streams.partitioner import partition_of
 
 POLL_MS = 500
@@ -95,7 +95,7 @@ class Door:
                 log.info("another door took over a partition of the policy topic; what was let through comes there again")
 
     async def let_through(self, records: Iterable[ConsumerRecord[Any, Any]]) -> None:
-        """Put the newest version among them into every partition of the journal, and what is none into `accounting.rejected`.
+        """Put the newest version among them into every partition of the journals, and what is none into `accounting.rejected`.
 
         All is durable when it returns.
 
@@ -115,13 +115,14 @@ class Door:
         version, value = newest
         if version > self.newest:
             partitions = range(self._configuration.kafka.partitions)
-            await asyncio.gather(*(self._send_version(value, partition) for partition in partitions))
+            sent = [self._send_version(value, journal, partition) for journal in (SLOTS, ACCOUNTING) for partition in partitions]
+            await asyncio.gather(*sent)
             self.newest = version
             log.info("policy version %d is in the journal", version)
 
-    async def _send_version(self, value: bytes, partition: int) -> None:
-        journal, headers = topic_name(self._configuration, ACCOUNTING), [(KIND_HEADER, POLICY_KIND.encode())]
-        await self._producer.send_and_wait(journal, value, key=None, partition=partition, headers=headers)
+    async def _send_version(self, value: bytes, journal: Topic, partition: int) -> None:
+        name, headers = topic_name(self._configuration, journal), [(KIND_HEADER, POLICY_KIND.encode())]
+        await self._producer.send_and_wait(name, value, key=None, partition=partition, headers=headers)
 
     async def _reject(self, record: ConsumerRecord[Any, Any], why: str) -> None:
         rejected = Rejected(

@@ -120,7 +120,7 @@ class Ingest:
         return step
 
     async def tick(self) -> None:
-        """Write a tick into every partition each `tick_s`, and keep the figures current; until cancelled."""
+        """Write a tick into every partition of both journals each `tick_s`, and keep the figures current; until cancelled."""
         loop = asyncio.get_running_loop()
         due_s = loop.time()
         while True:
@@ -131,6 +131,10 @@ class Ingest:
                     self._talking.repeat()  # Kafka is slow or away: one tick waits in each lane, not a row of them
                 else:
                     lane.append(item)
+            bare: Item = (None, encode(self._talking.bare_tick(tick.mono_ms, tick.wall_ms)), TICK_KIND, tick.wall_ms, None)
+            for lane in self.writer.slots:
+                if not lane.waiting:
+                    lane.append(bare)
             self.writer.look_at_the_clock()
             metrics.UNANSWERED.set(len(self._duplicates.pending))
             metrics.RECEIVE_BUFFER_DROPS.set(sum(receiver.drops for receiver in self._receivers))

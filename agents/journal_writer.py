@@ -29,7 +29,7 @@ from agents.kafka_client import idempotent_producer, topic_name
 from agents.topic_admin import TopicsDifferError, require_topics
 from schemas.configuration import Configuration
 from schemas.errors import CurfewError
-from schemas.topics import ACCOUNTING, KIND_HEADER, REJECTED
+from schemas.topics import ACCOUNTING, KIND_HEADER, REJECTED, SLOTS
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +102,7 @@ class JournalWriter:
 
     Attributes:
         journal: the journal's lanes, by partition.
+        slots: those of `group.slots`, whose only time are the ingests' ticks.
         rejected: those of `accounting.rejected`.
     """
 
@@ -125,9 +126,9 @@ class JournalWriter:
         self._on_acknowledged = on_acknowledged
         self._on_failed = on_failed
         partitions = range(configuration.kafka.partitions)
-        self.journal = tuple(Lane(topic_name(configuration, ACCOUNTING), partition) for partition in partitions)
-        self.rejected = tuple(Lane(topic_name(configuration, REJECTED), partition) for partition in partitions)
-        self._lanes = self.journal + self.rejected
+        names = (topic_name(configuration, topic) for topic in (ACCOUNTING, SLOTS, REJECTED))
+        self.journal, self.slots, self.rejected = (tuple(Lane(name, partition) for partition in partitions) for name in names)
+        self._lanes = self.journal + self.slots + self.rejected
 
     async def run(self) -> None:
         """Serve the lanes with one producer after the other, until cancelled.

@@ -5,6 +5,8 @@ prometheus-client's multiprocess mode adds the processes of one machine up: `cur
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from prometheus_client import Counter, Gauge, Histogram
 
 _LATENCY_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 90)
@@ -45,6 +47,33 @@ PROJECTION_BEHIND = Gauge(
 )
 PROJECTED = Counter("curfew_projection_writes", "Keys written to Redis or taken away there.")
 PROJECTION_REBUILT = Counter("curfew_projection_rebuilt", "How often the projection was written anew as a whole.")
+
+GROUP_APPLIED = Counter("curfew_group_records_applied", "Records of group.slots applied by the group agent, by kind.", ["kind"])
+GROUP_LAG = Gauge("curfew_group_lag_records", "Records of group.slots not applied yet.", ["partition"], multiprocess_mode="mostrecent")
+GROUP_SLOTS = Gauge("curfew_group_slots", "Sessions that hold a slot in a group.", ["partition"], multiprocess_mode="mostrecent")
+GROUP_DECISIONS = Counter("curfew_group_decisions", "What the group agent said and found, by what.", ["what"])
+"""what: `granted`, `refused`, `evicted`, `checked` (old slots asked for), `drift` (slots without a session: there should be none)."""
+GROUP_CHECKPOINT_MS = Gauge(
+    "curfew_group_checkpoint_time_ms", "When a partition's last checkpoint was committed.", ["partition"], multiprocess_mode="mostrecent"
+)
+
+
+class LaneMetrics(NamedTuple):
+    """What is measured of the partitions of one of the worker's agents.
+
+    Attributes:
+        applied: records, by kind. told: what followed from them. lag, open, checkpoint_ms: by partition.
+    """
+
+    applied: Counter
+    told: Counter
+    lag: Gauge
+    open: Gauge
+    checkpoint_ms: Gauge
+
+
+SESSION_LANE = LaneMetrics(APPLIED, EVENTS, LAG, OPEN, CHECKPOINT_MS)
+GROUP_LANE = LaneMetrics(GROUP_APPLIED, GROUP_DECISIONS, GROUP_LAG, GROUP_SLOTS, GROUP_CHECKPOINT_MS)
 
 COMMANDS = Counter("curfew_disconnect_commands", "Disconnect commands read by the kicker, by reason.", ["reason"])
 OUTCOMES = Counter("curfew_disconnect_outcomes", "Final outcomes of disconnect commands.", ["outcome"])

@@ -36,8 +36,9 @@ from agents.restore import OffsetGoneError, find_start, read_table
 from agents.sender import Ledger, Sendable, Sender
 from schemas.configuration import Configuration
 from schemas.errors import CurfewError
+from schemas.group import SLOT_KIND
 from schemas.journal import KINDS
-from schemas.topics import ACCOUNTING, KIND_HEADER, TABLE, WORKER_GROUP, fence_key
+from schemas.topics import KIND_HEADER, Topic, fence_key
 
 OUTPUTS_MAX = 20_000
 """Outputs of a partition that Kafka has not acknowledged; beyond it the partition is paused until half of them are."""
@@ -54,7 +55,7 @@ log = logging.getLogger(__name__)
 
 
 class Core(Protocol):
-    """What a partition is applied by (`streams.session_core.SessionCore`)."""
+    """What a partition is applied by (`streams.session_core.SessionCore`, `streams.group_core.GroupCore`)."""
 
     rejected_reasons: dict[str, int]
     event_types: dict[str, int]
@@ -69,7 +70,7 @@ class Core(Protocol):
 
     @property
     def open_sessions(self) -> int:
-        """Sessions that are open."""
+        """Sessions that are open, or hold a slot."""
 
     def restore(self, key: bytes, value: bytes | None) -> None:
         """Take a row of the table; None is a tombstone."""
@@ -86,6 +87,27 @@ class Core(Protocol):
 
 CoreMaker = Callable[[int, int, str], Core]
 """(partition, partitions, the journal's name) -> an empty core."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One of the worker's agents, as far as its partitions go.
+
+    Attributes:
+        agent: its pinned name. journal: what it reads. table: where its rows rest.
+        group: its consumer group, and with the partition its transactional.id; both without the installation's prefix.
+        make_core: makes an empty core for a partition.
+        metrics: what is measured of it.
+        idle_periods: a partition of which no row changed is checkpointed only each so many periods: ticks alone are soon applied again.
+    """
+
+    agent: str
+    journal: Topic
+    table: Topic
+    group: str
+    make_core: CoreMaker
+    metrics: metrics.LaneMetrics
+    idle_periods: int = 1
 
 
 class CheckpointError(CurfewError):
@@ -111,7 +133,7 @@ class Surroundings:
 
     Attributes:
         configuration: as loaded.
-        make_core: makes an empty core for a partition.
+        lane: whose partitions they are.
         consumer: the group's; partitions are paused, moved and resumed on it.
         sender: takes the outputs.
         epoch: counts assignments and moves of a partition: a poll drained before a partition's last move is not applied to it.
@@ -121,7 +143,7 @@ class Surroundings:
     """
 
     configuration: Configuration
-    make_core: CoreMaker
+    lane: Lane
     consumer: AIOKafkaConsumer
     sender: Sender
     on_failure: Callable[[Exception], None]
@@ -140,14 +162,15 @@ class PartitionOwner:
     """
 
     def __init__(self, partition: int, around: Surroundings) -> None:
-        configuration = around.configuration
+        configuration, lane = around.configuration, around.lane
         self.state = State.RESTORING
         self.reason = ""
         self.next_offset = 0
-        self.journal = TopicPartition(topic_name(configuration, ACCOUNTING), partition)
-        self._table = TopicPartition(topic_name(configuration, TABLE), partition)
-        self._group = prefixed(configuration, WORKER_GROUP)
+        self.journal = TopicPartition(topic_name(configuration, lane.journal), partition)
+        self._table = TopicPartition(topic_name(configuration, lane.table), partition)
+        self._group = prefixed(configuration, lane.group)
         self._settings = configuration.worker
+        self._lane = lane
         self._around = around
         self._core: Core  # from the restore on
         self._ledger = Ledger(self._on_acknowledged)
@@ -185,7 +208,7 @@ class PartitionOwner:
         """End it without a checkpoint."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-        metrics.OPEN.labels(self.journal.partition).set(0)  # the next owner, perhaps in another process, says what there is
+        self._lane.metrics.open.labels(self.journal.partition).set(0)  # the next owner, perhaps in another process, says what there is
 
     def apply(self, epoch: int, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
         """Apply polled records and hand their outputs over; a poll from before the partition's last move is dropped.
@@ -220,12 +243,12 @@ class PartitionOwner:
             try:
                 await self._own()
             except ProducerFenced:
-                log.info("partition %d was taken over by another worker", self.journal.partition)
+                log.info("partition %d of %s was taken over by another worker", self.journal.partition, self.journal.topic)
                 self._change(State.FENCED)
                 # Once heartbeats had time to tell us, the group has taken the partition away (and ended this task), or it is ours again
                 await asyncio.sleep(self._settings.session_timeout_s)
             except KafkaError as error:
-                log.warning("partition %d is given up and restored: %r", self.journal.partition, error)
+                log.warning("partition %d of %s is given up and restored: %r", self.journal.partition, self.journal.topic, error)
                 self._failures += not error.retriable
                 if self._failures >= TRIES_MAX:
                     self._stand_still(_cannot_write(self._table, error))
@@ -244,15 +267,18 @@ class PartitionOwner:
         try:
             partition, partitions = self.journal.partition, self._around.configuration.kafka.partitions
             wait_s = self._settings.checkpoint_s * (partition + 1) / partitions  # the partitions take turns within the period
+            idle = 0
             while True:
                 # Not wait_for: before Python 3.12 it swallows a cancellation that comes together with the event
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
                         await self._due.wait()
                 wait_s = self._settings.checkpoint_s
+                idle = self._lane.idle_periods if self._due.is_set() or self._core.touched else idle + 1
                 self._due.clear()
-                if self._committed != self.next_offset:
+                if self._committed != self.next_offset and idle >= self._lane.idle_periods:
                     await self._checkpoint(producer)
+                    idle = 0
                 self._settled.set()
         finally:
             await close(producer)
@@ -278,7 +304,7 @@ class PartitionOwner:
                 except KafkaError as error:
                     if not error.retriable:
                         raise RestoreError(f"Partition {self.journal.partition} could not be restored: {error!r}.") from error
-                    log.warning("the restore of partition %d is tried again: %r", self.journal.partition, error)
+                    log.warning("the restore of partition %d of %s is tried again: %r", self.journal.partition, self.journal.topic, error)
                     await asyncio.sleep(RETRY_S)
         self._core, self._ledger = core, Ledger(self._on_acknowledged)
         self.next_offset = self._committed = start
@@ -290,13 +316,13 @@ class PartitionOwner:
 
     async def _read_back(self) -> tuple[AIOKafkaProducer, Core, int]:
         configuration, fence = self._around.configuration, fence_key(self.journal.partition).encode()
-        core = self._around.make_core(self.journal.partition, configuration.kafka.partitions, self.journal.topic)
+        core = self._lane.make_core(self.journal.partition, configuration.kafka.partitions, self.journal.topic)
 
         def take(key: bytes, value: bytes | None) -> None:
             if key != fence:
                 core.restore(key, value)
 
-        producer = await checkpoint.fence(configuration, self._table)
+        producer = await checkpoint.fence(configuration, self._table, self._lane.group)
         try:
             await read_table(configuration, self._table, take)
             core.restored()
@@ -316,7 +342,7 @@ class PartitionOwner:
         self._failures = 0
         self._around.on_checkpoint()
         metrics.CHECKPOINT_S.observe(time.monotonic() - started_s)
-        metrics.CHECKPOINT_MS.labels(self.journal.partition).set(time.time() * 1000)
+        self._lane.metrics.checkpoint_ms.labels(self.journal.partition).set(time.time() * 1000)
 
     # Its state
 
@@ -364,17 +390,17 @@ class PartitionOwner:
     # What is measured of it
 
     def _count(self, kinds: Sequence[str]) -> None:
-        core, partition = self._core, self.journal.partition
+        core, partition, measured = self._core, self.journal.partition, self._lane.metrics
         for kind, count in Counter(kinds).items():
-            metrics.APPLIED.labels(kind if kind in KINDS else "unknown").inc(count)
-        for metric, counts in ((metrics.REJECTED, core.rejected_reasons), (metrics.EVENTS, core.event_types)):
+            measured.applied.labels(kind if kind in _KIND_NAMES.values() else "unknown").inc(count)
+        for metric, counts in ((metrics.REJECTED, core.rejected_reasons), (measured.told, core.event_types)):
             for label, count in counts.items():
                 metric.labels(label).inc(count)
             counts.clear()
-        metrics.OPEN.labels(partition).set(core.open_sessions)
+        measured.open.labels(partition).set(core.open_sessions)
         highwater = self._around.consumer.highwater(self.journal) if self._is_assigned() else None
         if highwater is not None:
-            metrics.LAG.labels(partition).set(highwater - self.next_offset)
+            measured.lag.labels(partition).set(highwater - self.next_offset)
 
 
 def _kind_of(record: ConsumerRecord[bytes, bytes]) -> str:
@@ -384,7 +410,7 @@ def _kind_of(record: ConsumerRecord[bytes, bytes]) -> str:
     return ""
 
 
-_KIND_NAMES = {kind.encode(): kind for kind in KINDS}
+_KIND_NAMES = {kind.encode(): kind for kind in (*KINDS, SLOT_KIND)}
 
 
 def _cannot_write(table: TopicPartition, error: KafkaError) -> CheckpointError:

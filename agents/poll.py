@@ -1,4 +1,4 @@
-"""Polls of the journal onto the agent's channel, and the group's rebalances: one membership after the other.
+"""Polls of a journal onto its agent's channel, and the group's rebalances: one membership after the other.
 
 What lives here: the consumer, its rebalance listener, the service that polls, what a failure ends. What may not: a partition's own life
 (`partition_owner`), Faust's app (`worker`).
@@ -29,13 +29,12 @@ from mode import Service
 
 from agents.health import Health
 from agents.kafka_client import REQUEST_TIMEOUT_MS, client_settings, close, idempotent_producer, prefixed, start_patiently, topic_name
-from agents.partition_owner import CoreMaker, PartitionOwner, State, Surroundings
+from agents.partition_owner import Lane, PartitionOwner, State, Surroundings
 from agents.restore import offset_gone
 from agents.sender import Sender
 from agents.topic_admin import KafkaUnreachableError, require_topics
 from schemas.configuration import Configuration
 from schemas.errors import CurfewError
-from schemas.topics import ACCOUNTING, WORKER_GROUP
 
 POLL_RECORDS = 1000
 """Records of one poll: some 10 to 20 ms of work, after which the event loop has its turn."""
@@ -71,20 +70,21 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is
         progressed: a checkpoint was committed in it.
     """
 
-    def __init__(self, configuration: Configuration, health: Health, make_core: CoreMaker) -> None:
+    def __init__(self, configuration: Configuration, health: Health, lane: Lane) -> None:
         self.progressed = False
         self._configuration = configuration
         self._health = health
+        self._lane = lane
         self._owners: dict[TopicPartition, PartitionOwner] = {}
         self._endings: set[asyncio.Task[None]] = set()
         self._failure: Exception | None = None
         self._generation = 0
         self._assignor: Any = type("Assignor", (StickyPartitionAssignor,), {})  # the library keeps a member's memory on the class
-        self._consumer = _group_consumer(configuration, self._assignor)
+        self._consumer = _group_consumer(configuration, lane.group, self._assignor)
         self._producer = idempotent_producer(configuration)
         self._around = Surroundings(
             configuration=configuration,
-            make_core=make_core,
+            lane=lane,
             consumer=self._consumer,
             sender=Sender(self._producer, configuration.kafka.topic_prefix, self._on_failure),
             on_failure=self._on_failure,
@@ -104,7 +104,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is
         await _require_topics(self._configuration)
         await start_patiently(self._consumer)
         self._health.not_ready("waiting for partitions")
-        self._consumer.subscribe([topic_name(self._configuration, ACCOUNTING)], listener=self)
+        self._consumer.subscribe([topic_name(self._configuration, self._lane.journal)], listener=self)
 
     async def poll(self) -> Poll | None:
         """The next poll, or None after a moment without records.
@@ -223,7 +223,7 @@ class PollService(Service):
         self,
         configuration: Configuration,
         health: Health,
-        make_core: CoreMaker,
+        lane: Lane,
         *,
         put: Callable[[Poll], Awaitable[None]],
         stop: asyncio.Event,
@@ -232,7 +232,7 @@ class PollService(Service):
         super().__init__()
         self._configuration = configuration
         self._health = health
-        self._make_core = make_core
+        self._lane = lane
         self._put = put
         self._stop = stop
         self._on_failure = on_failure
@@ -257,7 +257,7 @@ class PollService(Service):
         """
         failures = 0
         while not self._stop.is_set():
-            membership = Membership(self._configuration, self._health, self._make_core)
+            membership = Membership(self._configuration, self._health, self._lane)
             try:
                 await self._poll(membership)
                 await membership.leave()
@@ -290,14 +290,14 @@ class PollService(Service):
                 await self._put(poll)
 
 
-def _group_consumer(configuration: Configuration, assignor: type[StickyPartitionAssignor]) -> AIOKafkaConsumer:
+def _group_consumer(configuration: Configuration, group: str, assignor: type[StickyPartitionAssignor]) -> AIOKafkaConsumer:
     session_timeout_ms = int(configuration.worker.session_timeout_s * 1000)
     settings = client_settings(configuration)
     # A join is answered when the slowest member has joined, or its session has timed out
     settings["request_timeout_ms"] = session_timeout_ms + REQUEST_TIMEOUT_MS
     return AIOKafkaConsumer(
         **settings,
-        group_id=prefixed(configuration, WORKER_GROUP),
+        group_id=prefixed(configuration, group),
         enable_auto_commit=False,
         auto_offset_reset="none",
         partition_assignment_strategy=(assignor,),

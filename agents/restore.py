@@ -1,4 +1,4 @@
-"""Reading a partition of `session.table` back into a session core, and finding where in the journal to go on.
+"""Reading a partition of a table back into a core, and finding where in the journal to go on.
 
 What lives here: the reader and the check of the offset. What may not: the fence (`checkpoint`; it comes first), the group, the core's
 insides.
@@ -94,8 +94,8 @@ async def offset_gone(consumer: AIOKafkaConsumer, journal: TopicPartition, next_
     begin, end = await _bounds(consumer, journal)
     what = "has expired" if next_offset < begin else "was never written: the journal is shorter than what the table knows of it"
     return OffsetGoneError(
-        f"Partition {journal.partition} stands still: the table of sessions goes on at offset {next_offset} of {journal.topic}, and that "
-        f"record {what} (the journal holds {begin} to {end}). Records are missing, so the sessions cannot be right: give the journal "
+        f"Partition {journal.partition} stands still: its table goes on at offset {next_offset} of {journal.topic}, and that "
+        f"record {what} (the journal holds {begin} to {end}). Records are missing, so the counts cannot be right: give the journal "
         "a longer retention.ms than the longest outage, and begin anew with another topic_prefix, or with new topics."
     )
 

@@ -7,6 +7,7 @@ The clock runs from the first poll with records. Two ends are told: `seconds`, w
 import asyncio
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import uvloop
@@ -16,7 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from agents.health import Health
 from agents.kafka_client import client_settings, prefixed, topic_name
 from agents.settings import load_settings
-from agents.worker import run_worker
+from agents.worker import SESSIONS, run_worker
 from bench.rig import cpu_s_of
 from schemas.codec import dumps
 from schemas.configuration import Configuration
@@ -36,7 +37,7 @@ async def _run(configuration: Configuration, broker: int) -> None:
         return cores[partition]
 
     stop = asyncio.Event()
-    worker = asyncio.create_task(run_worker(configuration, Health("worker"), stop, make_core=make_core))
+    worker = asyncio.create_task(run_worker(configuration, Health("worker"), stop, lanes=[replace(SESSIONS, make_core=make_core)]))
     worker.add_done_callback(lambda _: stop.set())
 
     async def until_applied(records: int) -> float:

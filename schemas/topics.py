@@ -61,11 +61,13 @@ TOPICS = (ACCOUNTING, EVENTS, TABLE, SLOTS, GROUPS, COMMANDS, RESULTS, SIGHTINGS
 """All topics. They have one partition count, fixed for good: the identity's partition is the same number in each of them."""
 
 KIND_HEADER = "kind"
-"""The header that says what a record of `radius.accounting` or `disconnect.commands` is."""
+"""The header that says what a record of `radius.accounting`, `group.slots` or `disconnect.commands` is."""
 
 FAUST_APP = "curfew-worker"
 SESSION_AGENT = "curfew.session"
+GROUP_AGENT = "curfew.group"
 WORKER_GROUP = "curfew-worker"
+GROUPS_GROUP = "curfew-groups"
 KICKER_GROUP = "curfew-kicker"
 DOOR_GROUP = "curfew-door"
 SIGHTINGS_DOOR_GROUP = "curfew-sightings"
@@ -73,9 +75,9 @@ PROBER_GROUP = "curfew-prober"
 POLICY_TRANSACTIONAL_ID = "curfew-policy"
 
 
-def checkpoint_transactional_id(prefix: str, partition: int) -> str:
-    """The transactional.id that fences a partition's former owner."""
-    return f"{prefix}{WORKER_GROUP}-{partition}"
+def checkpoint_transactional_id(prefix: str, group: str, partition: int) -> str:
+    """The transactional.id that fences the former owner of a partition in a consumer group of workers."""
+    return f"{prefix}{group}-{partition}"
 
 
 def session_key(nas: str, acct_session_id: str) -> str:

@@ -15,7 +15,7 @@ from agents import checkpoint
 from agents.kafka_client import close, topic_name
 from agents.partition_owner import TRIES_MAX
 from agents.poll import KafkaRefusesError
-from schemas.topics import COMMANDS, REJECTED, TABLE
+from schemas.topics import COMMANDS, REJECTED, TABLE, WORKER_GROUP
 from tests.support.fake_core import HUGE, FakeCore
 from tests.support.kafka import Kafka
 from tests.support.worker import (
@@ -56,14 +56,14 @@ async def test_a_checkpoint_with_a_row_that_kafka_refuses_raises_and_nothing_of_
     """DESIGN: `commit_transaction()` raises nothing when a row inside it failed: look at every future, abort on any failure."""
     configuration = await make_installation(kafka.bootstrap, prefix)
     place = TopicPartition(topic_name(configuration, TABLE), 0)
-    producer = await checkpoint.fence(configuration, place)
+    producer = await checkpoint.fence(configuration, place, WORKER_GROUP)
     await checkpoint.write(producer, place, [(b"good", b"1")])
     with pytest.raises(MessageSizeTooLargeError):
         await checkpoint.write(producer, place, [(b"early", b"2"), (b"huge", b"x" * HUGE), (b"late", b"3")])
     with pytest.raises((KafkaError, AssertionError)):  # the producer is of no use any more, and says so
         await checkpoint.write(producer, place, [(b"after", b"4")])
     await close(producer)
-    successor = await checkpoint.fence(configuration, place)
+    successor = await checkpoint.fence(configuration, place, WORKER_GROUP)
     await checkpoint.write(successor, place, [(b"next", b"5")])
     await close(successor)
     rows = {record.key: record.value for record in (await read_all(configuration, TABLE))[0]}
@@ -188,7 +188,7 @@ async def test_a_partition_fenced_by_a_stranger_is_given_up_and_taken_back_when_
             await feeding.send(400)
             await wait_for_table(configuration, feeding)
             place = TopicPartition(topic_name(configuration, TABLE), 1)
-            await close(await checkpoint.fence(configuration, place))
+            await close(await checkpoint.fence(configuration, place, WORKER_GROUP))
             await feeding.send(400)
             await until("noticed", lambda: "taken over" in worker.health.reason)
             await wait_for_table(configuration, feeding)
@@ -200,12 +200,12 @@ async def test_a_fenced_write_never_reaches_a_reader(kafka: Kafka, prefix: str):
     """DESIGN: fence first; a zombie's open transaction is aborted."""
     configuration = await make_installation(kafka.bootstrap, prefix)
     place = TopicPartition(topic_name(configuration, TABLE), 0)
-    former = await checkpoint.fence(configuration, place)
+    former = await checkpoint.fence(configuration, place, WORKER_GROUP)
     await former.begin_transaction()
     batch = former.create_batch()
     batch.append(key=b"zombie", value=b"1", timestamp=None)
     await (await former.send_batch(batch, place.topic, partition=0))
-    successor = await checkpoint.fence(configuration, place)
+    successor = await checkpoint.fence(configuration, place, WORKER_GROUP)
     with pytest.raises(ProducerFenced):
         await former.commit_transaction()
     await asyncio.gather(close(former), close(successor))

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -16,8 +17,9 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from agents.health import Health
 from agents.kafka_client import client_settings, topic_name
+from agents.partition_owner import Lane
 from agents.topic_admin import ensure_topics
-from agents.worker import run_worker
+from agents.worker import GROUP_SLOTS, SESSIONS, run_worker
 from schemas.codec import loads
 from schemas.configuration import Configuration, Kafka, Worker
 from schemas.topics import ACCOUNTING, EVENTS, KIND_HEADER, TABLE, Topic, partition_key
@@ -47,9 +49,9 @@ async def make_installation(bootstrap: str, prefix: str, *, partitions: int = 4,
 
 
 class RunningWorker:
-    """A worker in this process."""
+    """A worker in this process, of one lane: the session agent's with a core of the test's, if no other is given."""
 
-    def __init__(self, configuration: Configuration, make_core=FakeCore) -> None:
+    def __init__(self, configuration: Configuration, make_core=FakeCore, lane: Lane = SESSIONS) -> None:
         self.health = Health("worker")
         self.cores: list[FakeCore] = []
         self._stop = asyncio.Event()
@@ -58,7 +60,7 @@ class RunningWorker:
             self.cores.append(make_core(*arguments))
             return self.cores[-1]
 
-        self.task = asyncio.create_task(run_worker(configuration, self.health, self._stop, make_core=make))
+        self.task = asyncio.create_task(run_worker(configuration, self.health, self._stop, lanes=[replace(lane, make_core=make)]))
 
     async def ready(self) -> None:
         await until("ready", lambda: self.health.is_ready or self.task.done())
@@ -71,9 +73,9 @@ class RunningWorker:
 
 
 @contextlib.asynccontextmanager
-async def running_worker(configuration: Configuration, make_core=FakeCore) -> AsyncIterator[RunningWorker]:
+async def running_worker(configuration: Configuration, make_core=FakeCore, lane: Lane = SESSIONS) -> AsyncIterator[RunningWorker]:
     """A worker in this process that is ready, and stopped in order at the end."""
-    worker = RunningWorker(configuration, make_core)
+    worker = RunningWorker(configuration, make_core, lane)
     try:
         await worker.ready()
         yield worker
@@ -93,10 +95,11 @@ class WorkerProcess:
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls, configuration: Configuration) -> WorkerProcess:
+    async def start(cls, configuration: Configuration, lane: str = "fake") -> WorkerProcess:
+        """Start one: `fake` counts the journal by the fake core, `groups` is the group agent as it is."""
         return cls(
             await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.support.worker", msgspec.json.encode(configuration).decode()),
+                *(sys.executable, "-m", "tests.support.worker", lane, msgspec.json.encode(configuration).decode()),
                 cwd=ROOT,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
@@ -258,11 +261,12 @@ async def check_events(configuration: Configuration, feeding: Feed) -> int:
 
 
 async def _main() -> None:
-    configuration = msgspec.json.decode(sys.argv[1], type=Configuration)
+    lane = GROUP_SLOTS if sys.argv[1] == "groups" else replace(SESSIONS, make_core=FakeCore)
+    configuration = msgspec.json.decode(sys.argv[2], type=Configuration)
     health, stop = Health("worker"), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     said = None
-    running = asyncio.create_task(run_worker(configuration, health, stop, make_core=FakeCore))
+    running = asyncio.create_task(run_worker(configuration, health, stop, lanes=[lane]))
     while not running.done():
         if health.reason != said:
             said = health.reason
