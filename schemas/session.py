@@ -219,6 +219,7 @@ class IdentityRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
         holds: devices that may not evict for a while; the last ones only.
         groups: groups and guest types (`guest:NAME`) that an operator gave.
         windows: usage of the quotas that touch it. recent: Starts of the rates that touch it.
+        lingers_ms: no session of it is left, and it is looked at again when the partition's clock shows this; -1: not so.
     """
 
     identity: str
@@ -228,6 +229,7 @@ class IdentityRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     groups: tuple[str, ...] = ()
     windows: tuple[Window, ...] = ()
     recent: tuple[Recent, ...] = ()
+    lingers_ms: int = -1
 
 
 class Boot(msgspec.Struct, array_like=True, frozen=True):

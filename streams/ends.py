@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from schemas.event import SaidBy
 from schemas.session import IdentityRow, PartitionRow, SessionRow
 from streams import disconnects
@@ -47,16 +49,14 @@ def forget_identity(step: Step, identity: str, going: int) -> None:
     left_ms = kept_for_ms(known, step.core.row)
     if left_ms is None:
         return
-    if left_ms > 0:
-        step.core.table.linger(identity, step.core.row.wall_ms + left_ms)
-    else:
-        step.change.identities[identity] = None
+    lingers_ms = step.core.row.clock_ms + left_ms
+    step.change.identities[identity] = replace(known, lingers_ms=lingers_ms) if left_ms > 0 else None
 
 
 def let_go(step: Step, identity: str) -> None:
-    """An identity without sessions has lingered for as long as what was kept of it mattered."""
-    if identity in step.core.table.identities:
-        forget_identity(step, identity, 0)
+    """An identity has lingered for as long as what was kept of it mattered; it goes unless it has sessions again."""
+    step.change.identities[identity] = replace(step.change.identity(identity, step.offset), lingers_ms=-1)
+    forget_identity(step, identity, 0)
 
 
 def kept_for_ms(known: IdentityRow, partition: PartitionRow) -> int | None:

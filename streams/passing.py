@@ -144,7 +144,7 @@ def _let_go(core: SessionCore, offset: int, nth: int, out: list[Output]) -> int:
     while purged < PURGED_PER_TICK_MAX and (key := core.table.past_grace(closed_before_ms)) is not None:
         nth = core.atomically(offset, nth, out, key, ends.purge)
         purged += 1
-    while purged < PURGED_PER_TICK_MAX and (identity := core.table.lingered(core.row.wall_ms)) is not None:
+    while purged < PURGED_PER_TICK_MAX and (identity := core.table.lingered(core.row.clock_ms)) is not None:
         step = Step(core, offset, nth)
         ends.let_go(step, identity)
         step.commit(out)

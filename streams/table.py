@@ -70,7 +70,8 @@ class Change:
     def next_seq(self, identity: str, offset: int) -> IdentityRow:
         """The identity's row with the next sequence number given out."""
         row = self.identity(identity, offset)
-        self.identities[identity] = row = IdentityRow(identity, row.seq + 1, row.seq_epoch, row.holds, row.groups, row.windows, row.recent)
+        kept = (row.holds, row.groups, row.windows, row.recent, row.lingers_ms)
+        self.identities[identity] = row = IdentityRow(identity, row.seq + 1, row.seq_epoch, *kept)
         return row
 
     def nas(self, name: str) -> NasRow | None:
@@ -93,7 +94,8 @@ class Table:
         rows: packed rows of sessions by their key in `session.table`. identities, nases: the other rows, by name.
         deadline: (open session) -> deadline on its NAS's talking clock, or None. Handed in: it depends on the policy in force.
         open_count: open sessions.
-        lingering: identities without sessions that are remembered for a while, by the wall time at which they are looked at again.
+        lingering: identities without sessions that are remembered for a while, by the time on the partition's clock at which they are
+            looked at again.
         to_claim: sessions to be asked about in the other partitions, by the offset since which they are. claimed: those asked about by
             question (`streams.claims`). unclaimed: NASes with sessions that nobody else holds, and that are dead so.
         touched: keys to be written at the next checkpoint.
@@ -124,6 +126,8 @@ class Table:
         for identity, known in change.identities.items():
             if known is not None:
                 self.identities[identity] = known
+                if known.lingers_ms >= 0:
+                    heapq.heappush(self.lingering, (known.lingers_ms, identity))
             elif self.identities.pop(identity, None) is None:
                 continue
             self.touched[identity_key(identity)] = None
@@ -146,16 +150,17 @@ class Table:
                 self.closed.append((row.closed_ms or 0, key))
             self._index_claim(key, row, NO_CLAIM)
         heapq.heapify(self.closed)
-        self.lingering = [(0, identity) for identity, known in self.identities.items() if identity not in self.rows_of and not known.groups]
+        self.lingering = [(known.lingers_ms, identity) for identity, known in self.identities.items() if known.lingers_ms >= 0]
         heapq.heapify(self.lingering)
 
-    def linger(self, identity: str, until_ms: int) -> None:
-        """Look at an identity again when the log's wall clock shows this."""
-        heapq.heappush(self.lingering, (until_ms, identity))
-
-    def lingered(self, wall_ms: int) -> str | None:
-        """Take an identity that has lingered long enough, or has got sessions meanwhile; None: there is none."""
-        return heapq.heappop(self.lingering)[1] if self.lingering and self.lingering[0][0] <= wall_ms else None
+    def lingered(self, clock_ms: int) -> str | None:
+        """Take an identity that has lingered long enough, not after this time on the partition's clock; None: there is none."""
+        while self.lingering and self.lingering[0][0] <= clock_ms:
+            lingers_ms, identity = heapq.heappop(self.lingering)
+            known = self.identities.get(identity)
+            if known is not None and known.lingers_ms == lingers_ms:
+                return identity
+        return None
 
     def due(self, nas: str, clock_ms: int) -> str | None:
         """Take the key of the NAS's session whose deadline was over first on its talking clock; None: there is none."""

@@ -218,7 +218,7 @@ def test_what_was_used_outlives_the_sessions_and_is_forgotten_with_its_window() 
     ]
     journal.feed(stop("s2", at_s=21), *(tick(n) for n in range(21, 40)))
     assert journal.identity_row() is not None
-    journal.feed(tick(MIDNIGHT_S), tick(MIDNIGHT_S + 1))
+    journal.feed(*(tick(n) for n in range(40, MIDNIGHT_S + 5, 5)))
     assert journal.identity_row() is None
     journal.events(), journal.commands(), journal.notices()
     journal.nothing_else()
