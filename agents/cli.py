@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
-from agents.commands import broker, checks, explain, kick, nas, parts, policy, sessions, simulate, topics, up, watch
+from agents.commands import broker, checks, explain, groups, kick, nas, parts, policy, quota, sessions, simulate, topics, up, watch
 
 
 def _version() -> str:
@@ -37,6 +37,8 @@ for _command in (
     topics.topics,
     checks.check,
     policy.policy,
+    groups.groups,
+    quota.quota,
     sessions.sessions,
     watch.watch,
     kick.kick,

@@ -16,11 +16,14 @@ from agents.topic_reader import reading
 from schemas.codec import display
 from schemas.configuration import Configuration
 from schemas.journal import PolicyVersion
-from schemas.session import PARTITION_ROW, SESSION_ROW, PartitionRow, SessionRow
+from schemas.session import IDENTITY_ROW, PARTITION_ROW, SESSION_ROW, IdentityRow, PartitionRow, SessionRow
 from schemas.topics import TABLE, partition_key, policy_row_key
+from streams import limits
 from streams.identity import IdentityRules
 from streams.mac import normal_mac
+from streams.memberships import groups_of
 from streams.partitioner import partition_of
+from streams.rulebook import Rulebook
 
 _POLICY_VERSION = msgspec.json.Decoder(PolicyVersion).decode
 
@@ -95,17 +98,22 @@ class Directory:
 
     Attributes:
         sessions: by partition and key: a session that changed its partition may stand in two for a moment.
+        identities: what is kept of the identities that are asked for.
         partitions: what each partition says of itself.
         policies: the policy in force in each partition.
         unreadable: rows that could not be read.
     """
 
-    def __init__(self, wanted: Callable[[SessionRow], bool]) -> None:
+    def __init__(self, wanted: Callable[[SessionRow], bool], identities: Callable[[str], bool] = lambda _: False) -> None:
         self.sessions: dict[tuple[int, bytes], SessionRow] = {}
+        self.identities: dict[str, IdentityRow] = {}
         self.partitions: dict[int, PartitionRow] = {}
         self.policies: dict[int, PolicyVersion] = {}
         self.unreadable = 0
         self._wanted = wanted
+        self._wanted_identity = identities
+        self._homes: dict[str, int] = {}
+        self._books: dict[int, Rulebook] = {}
 
     def apply(self, record: ConsumerRecord[Any, Any]) -> None:
         """Take one record of `session.table`."""
@@ -118,13 +126,34 @@ class Directory:
         """The sessions, by NAS and then in the order in which they were opened."""
         return sorted(self.sessions.values(), key=lambda row: (row.nas, row.order_ms, session_name(row)))
 
+    def scopes_of(self, row: SessionRow) -> list[str]:
+        """In which limits a session counts, as of the last checkpoint: their names, and the group where they count in one."""
+        partition = self._homes.get(row.identity, -1)
+        if partition not in self.policies or partition not in self.partitions or not limits.counts(row):
+            return []
+        if partition not in self._books:
+            self._books[partition] = Rulebook(self.policies[partition].policy)
+        known = self.identities.get(row.identity) or IdentityRow(row.identity)
+        scene = limits.Scene(self._books[partition], known, self.partitions[partition].clock_ms)
+        asked = scene.book.questions(groups_of(known, row))
+        counted = [each for each in (*asked.first, *asked.last) if limits.counts_in(scene, each, row)]
+        counted += [each for each in asked.group if each.group in row.slots]
+        return [f"{each.limit.name} in {each.group}" if each.group else each.limit.name for each in counted]
+
     def _fold(self, partition: int, key: bytes, value: bytes | None) -> None:
         if key.startswith(b"s:"):
             row = None if value is None else SESSION_ROW.read(value)
             if row is not None and self._wanted(row):
                 self.sessions[partition, key] = row
+                self._homes[row.identity] = partition
             else:
                 self.sessions.pop((partition, key), None)
+        elif key.startswith(b"i:"):
+            identity = key[2:].decode()
+            if value is not None and self._wanted_identity(identity):
+                self.identities[identity] = IDENTITY_ROW.read(value)
+            else:
+                self.identities.pop(identity, None)
         elif value is not None and key == partition_key(partition).encode():
             self.partitions[partition] = PARTITION_ROW.read(value)
         elif value is not None and key == policy_row_key(partition).encode():
@@ -143,7 +172,7 @@ async def read_directory(configuration: Configuration, selection: Selection) -> 
         KafkaUnreachableError: Kafka does not answer.
         TopicsMissingError: there is no such topic.
     """
-    directory = Directory(selection.matches)
+    directory = Directory(selection.matches, lambda identity: not selection.identities or identity in selection.identities)
     async with reading(configuration, TABLE, partitions=selection.partitions) as reader:
         async for record in reader.to_end():
             directory.apply(record)

@@ -6,7 +6,6 @@ what the results topic says; an acknowledgement alone is not (behaviour 5.4).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,17 +14,15 @@ import msgspec
 from aiokafka.structs import ConsumerRecord
 
 from agents.directory import session_name
-from agents.kafka_client import close, idempotent_producer, topic_name
-from agents.topic_admin import kafka_answers
+from agents.journal_orders import Order, write_orders
 from agents.topic_reader import TopicReader, reading
-from schemas.codec import Text, decoder, display, encode
+from schemas.codec import Text, decoder, display
 from schemas.configuration import Configuration
 from schemas.disconnect import DisconnectResult, Outcome
 from schemas.event import SessionEvent
 from schemas.journal import OperatorCommand, Rejected
 from schemas.session import SessionRow
-from schemas.topics import ACCOUNTING, EVENTS, KIND_HEADER, REJECTED, RESULTS
-from streams.partitioner import partition_of
+from schemas.topics import EVENTS, REJECTED, RESULTS
 
 ORDER_VALID_MS = 60_000
 PROVEN: tuple[Outcome, ...] = ("confirmed", "gone")
@@ -81,7 +78,7 @@ async def following(configuration: Configuration) -> AsyncIterator[TopicReader]:
         yield reader
 
 
-async def write_orders(configuration: Configuration, orders: Sequence[OperatorCommand], partitions: int) -> dict[tuple[int, int], str]:
+async def write_kicks(configuration: Configuration, orders: Sequence[OperatorCommand]) -> dict[tuple[int, int], str]:
     """Write the orders into the journal; all are durable when it returns.
 
     Returns:
@@ -89,22 +86,10 @@ async def write_orders(configuration: Configuration, orders: Sequence[OperatorCo
 
     Raises:
         KafkaUnreachableError: Kafka does not answer, or refused one.
+        TopicsDifferError: the topics are otherwise than wanted.
     """
-    producer = idempotent_producer(configuration)
-    journal, header = topic_name(configuration, ACCOUNTING), [(KIND_HEADER, b"operator")]
-    try:
-        async with kafka_answers(configuration):
-            await producer.start()
-            sent = [
-                await producer.send(
-                    journal, encode(order), key=order.identity.encode(), partition=partition_of(order.identity, partitions), headers=header
-                )
-                for order in orders
-            ]
-            written = await asyncio.gather(*sent)
-    finally:
-        await close(producer)
-    return {(place.partition, place.offset): order.id for place, order in zip(written, orders, strict=True)}
+    places = await write_orders(configuration, (Order("operator", order.identity, order) for order in orders))
+    return {place: order.id for place, order in zip(places, orders, strict=True)}
 
 
 class Fates:

@@ -122,8 +122,13 @@ def sentence(stand: Stand) -> str:
     """A window in words, with the figures: `user quota daily: 1.9 GiB of 2.0 GiB used this day`."""
     quota, group, window = stand
     where = f" in {group}" if group else ""
-    figures = [_amount(quota, figure) for figure in (window.used, most(quota, window))]
-    return f"{quota.applies_to} quota {quota.name}{where}: {figures[0]} of {figures[1]} used this {quota.per}"
+    used, allowed = figures(quota, window)
+    return f"{quota.applies_to} quota {quota.name}{where}: {used} of {allowed} used this {quota.per}"
+
+
+def figures(quota: Quota, window: Window) -> tuple[str, str]:
+    """What is used and what may be, in the units that people read."""
+    return _amount(quota, window.used), _amount(quota, most(quota, window))
 
 
 def _amount(quota: Quota, figure: int) -> str:

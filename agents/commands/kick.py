@@ -13,8 +13,7 @@ import msgspec
 from agents.commands.sessions import COLUMNS, cells
 from agents.commands.terminal import Refused, configured, json_option, person, plain_table, plural, run, say, show
 from agents.directory import Directory, Selection, read_directory, session_name
-from agents.kick_orders import Fate, Fates, following, orders_for, write_orders
-from agents.topic_admin import require_topics
+from agents.kick_orders import Fate, Fates, following, orders_for, write_kicks
 from schemas.codec import display
 from schemas.configuration import Configuration
 from schemas.session import SessionRow
@@ -119,12 +118,11 @@ def _target(row: SessionRow) -> dict[str, Any]:
 
 async def carry_out(configuration: Configuration, rows: list[SessionRow], reason: str, wait_s: float) -> list[Fate]:
     """Order these sessions disconnected, by whoever sits at the terminal, and follow what becomes of it for some seconds."""
-    await require_topics(configuration)  # with another partition count an order would lie where nobody owns the session
     now_ms = round(time.time() * 1000)
     orders = orders_for(rows, f"kick-{now_ms}-{secrets.token_hex(4)}", person(), reason, now_ms)
     fates = Fates(list(zip(orders, rows, strict=True)))
     async with following(configuration) as reader:
-        fates.places = await write_orders(configuration, orders, configuration.kafka.partitions)
+        fates.places = await write_kicks(configuration, orders)
         async for record in reader.as_they_come(wait_s):
             if record is not None:
                 fates.take(record, reader)

@@ -61,7 +61,13 @@ def sessions(configuration: Configuration, *, user: str, nas: str, mac: str, end
         run_until_interrupted(_follow(configuration, selection))
         return
     directory = run(read_directory(configuration, selection))
-    show(directory.rows(), COLUMNS, as_json=as_json, as_object=as_object, cells=cells)
+    show(
+        directory.rows(),
+        (*COLUMNS, "COUNTS IN"),
+        as_json=as_json,
+        as_object=lambda row: as_object(row) | {"counts_in": directory.scopes_of(row)},
+        cells=lambda row: [*cells(row), ", ".join(directory.scopes_of(row)) or "-"],
+    )
     say(_summary(directory))
 
 

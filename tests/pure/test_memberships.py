@@ -4,8 +4,11 @@ import msgspec
 import pytest
 
 from schemas.accounting import AccountingRecord
+from schemas.configuration import Identity
 from schemas.policy import Limit, Membership
 from schemas.session import IdentityRow, SessionRow
+from streams.identity import IdentityRules
+from streams.membership_csv import FINDINGS_MAX, memberships_in
 from streams.memberships import groups_of, normal, take
 from streams.told_groups import Told, ToldGroups
 from tests.support.journal import Journal, accounting, groups, interim, play, policy, start, stop, tick, user_limit
@@ -162,3 +165,30 @@ def test_an_operators_list_that_cannot_be_is_rejected(names: tuple[str, ...]) ->
     assert [rejected.reason for rejected in journal.rejected()] == ["lacks-fields"]
     assert journal.identity_row() is None
     journal.nothing_else()
+
+
+def in_csv(text: str) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    return memberships_in(text, IdentityRules(Identity(strip_realms=("example.net",))).user_of)
+
+
+def test_a_list_in_csv_is_read_with_every_spelling_of_a_user_as_one() -> None:
+    text = 'User,Groups\n\n# night shift\nAlice,staff,"night shift"\nALICE@example.net,boss\n bob , guest:day ,\ncarol\n'
+    assert in_csv(text) == ({"alice": ("boss", "night shift", "staff"), "bob": ("guest:day",), "carol": ()}, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("alice,staff\n,staff", "line 2: no user"),
+        ("anonymous,staff", "line 1: 'anonymous' is nobody's name"),
+        ("alice,\x01", "line 1: '\\x01' is no name of a group: 1 to 128 characters without control characters, no blank before"),
+        ('alice,"staff', "line 1: no CSV: unexpected end of data"),
+        ("alice," + ",".join(f"g{n}" for n in range(101)), "line 1: 'alice' is in 101 groups, at most 100 are kept"),
+    ],
+)
+def test_a_list_with_a_mistake_is_told_with_its_line_and_taken_in_no_part(text: str, expected: str) -> None:
+    assert in_csv(text) == ({}, [expected])
+
+
+def test_a_wrong_file_is_not_told_line_by_line_for_ever() -> None:
+    assert len(in_csv(",x\n" * 1000)[1]) == FINDINGS_MAX

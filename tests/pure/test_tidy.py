@@ -53,6 +53,7 @@ TESTED_ELSEWHERE = {
     "streams/outcomes.py": "test_session_disconnect.py",
     "streams/told_groups.py": "test_memberships.py",
     "streams/membership_records.py": "test_memberships.py",
+    "streams/membership_csv.py": "test_memberships.py",
     "streams/metering.py": "test_quotas.py",
     "streams/ids.py": "test_partitioner.py",
     "streams/mac.py": "test_identity.py",
