@@ -6,7 +6,7 @@ Rows that cannot be read are counted and left out: one bad row must not hide all
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -125,6 +125,10 @@ class Directory:
     def rows(self) -> list[SessionRow]:
         """The sessions, by NAS and then in the order in which they were opened."""
         return sorted(self.sessions.values(), key=lambda row: (row.nas, row.order_ms, session_name(row)))
+
+    def homes(self) -> Iterable[tuple[str, int]]:
+        """The partition of each identity that has a session here."""
+        return self._homes.items()
 
     def scopes_of(self, row: SessionRow) -> list[str]:
         """In which limits a session counts, as of the last checkpoint: their names, and the group where they count in one."""

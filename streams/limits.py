@@ -175,9 +175,9 @@ def _where(asked: Asked) -> str:
     return f" in {asked.group}" if asked.group else ""
 
 
-def _slot(limit: Limit, row: SessionRow) -> str | int:
+def _slot(limit: Limit, row: SessionRow) -> str | tuple[str, int]:
     """What a session occupies: its device, or (without a MAC, or where sessions are counted) itself."""
-    return row.device if limit.count == "devices" and row.device is not None else row.opened_offset
+    return row.device if limit.count == "devices" and row.device is not None else (row.identity, row.opened_offset)
 
 
 def slots_taken(limit: Limit, rows: Sequence[SessionRow]) -> int:

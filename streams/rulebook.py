@@ -37,7 +37,7 @@ class Questions(NamedTuple):
         group: limits of whole groups, which the group agent counts.
         last: limits of guest types: decided here, after the groups.
         quotas, rates, durations: (rule, group) each.
-        keys: (limit's name, group) of first and last, to see quickly whether another session is counted in one.
+        keys: (limit's name, group) of all these limits, to see quickly whether another session is counted in one.
     """
 
     first: tuple[Asked, ...]
@@ -86,7 +86,7 @@ class Rulebook:
             tuple((quota, group) for quota in policy.quotas for group in scopes(quota, groups)),
             tuple((rate, group) for rate in policy.rates for group in scopes(rate, groups)),
             tuple((duration, group) for duration in policy.durations for group in scopes(duration, groups)),
-            frozenset((a.limit.name, a.group) for a in first + last),
+            frozenset((a.limit.name, a.group) for a in asked),
         )
 
 
