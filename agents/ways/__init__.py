@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from agents.ways.coova_mqtt import CoovaMqtt
 from agents.ways.huawei_portal import HuaweiPortal
 from agents.ways.routeros import RouterOs
 from schemas.configuration import Configuration, Nas, Via
@@ -47,6 +48,7 @@ class Way(Protocol):
 
 _DRIVERS: Mapping[Via, Callable[[Configuration], Way]] = {
     "routeros": RouterOs,
+    "coova-mqtt": CoovaMqtt,
     "huawei-portal": HuaweiPortal,
 }
 
