@@ -62,6 +62,8 @@ def apply(configuration: Configuration, *, file: Path | None, again: int | None,
     hit = run(_hit_by(configuration, wanted))
     _tell_hit(hit, as_json=as_json and dry_run)
     if dry_run:
+        if not hit:
+            say("it disconnects nobody who is in already.")
         return
     if any(hit.values()) and not yes and sys.stdin.isatty() and not click.confirm("Publish it?", err=True):
         raise click.ClickException("nothing was published")
@@ -145,8 +147,6 @@ def _tell_hit(hit: dict[str, list[SessionRow]], *, as_json: bool) -> None:
     for name, rows in hit.items():
         users = len({row.identity for row in rows})
         say(f'"{name}" is enforced at once: it would disconnect {plural(len(rows), "session")} of {plural(users, "user")}.')
-    if not hit:
-        say("it disconnects nobody who is in already.")
 
 
 async def _tell(configuration: Configuration, published: Published, *, as_json: bool) -> None:
