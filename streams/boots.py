@@ -27,7 +27,7 @@ def is_news(boot: Boot, last: Boot | None) -> bool:
 
     A second boot soon after gives itself another Acct-Session-Id.
     """
-    if last is None or not _same_device(boot, last):
+    if last is None or not same_device(boot, last):
         return True
     is_same = (boot.status, boot.acct_session_id) == (last.status, last.acct_session_id)
     tolerance_ms = REPEAT_TOLERANCE_MS if boot.believed or last.believed else TOLERANCE_MS
@@ -38,7 +38,7 @@ def is_news(boot: Boot, last: Boot | None) -> bool:
 
 def ends(boot: Boot, row: SessionRow) -> bool:
     """Whether an open session that the journal saw before the boot has ended with it."""
-    if not _same_device(boot, row):
+    if not same_device(boot, row):
         return False
     began_since = row.start_seen and row.start_believed and (row.started_ms or 0) >= boot.event_ms
     heard_since = row.event_believed and row.event_ms > boot.event_ms
@@ -54,7 +54,7 @@ def shows_life(boot: Boot | None, row: SessionRow, record: AccountingRecord, clo
         record: the Interim.
         closed_for_ms: how long ago the journal saw the boot that ended it, on the partition's clock.
     """
-    if boot is not None and _same_device(boot, row) and boot.believed and record.event_source == "event-timestamp":
+    if boot is not None and same_device(boot, row) and boot.believed and record.event_source == "event-timestamp":
         return record.event_ms > boot.event_ms
     # No clock of the NAS's own tells. Who was dead could speak for so long as his packets were on their way, or as they say themselves.
     late_ms = max(record.received_ms - record.event_ms, 1000 * (record.acct_delay_s or 0))
@@ -63,12 +63,12 @@ def shows_life(boot: Boot | None, row: SessionRow, record: AccountingRecord, clo
 
 def began_before(boot: Boot | None, row: SessionRow, record: AccountingRecord) -> bool:
     """Whether a record that comes after the boot is late news of a session that the boot has ended: it must not open it again."""
-    if boot is None or not boot.believed or record.event_source != "event-timestamp" or not _same_device(boot, row):
+    if boot is None or not boot.believed or record.event_source != "event-timestamp" or not same_device(boot, row):
         return False
     return record.event_ms < boot.event_ms and (row.started_ms or 0) < boot.event_ms
 
 
-def _same_device(one: Boot | SessionRow, other: Boot | SessionRow) -> bool:
+def same_device(one: Boot | SessionRow, other: Boot | SessionRow) -> bool:
     """Nothing that both of them say tells them apart."""
     pairs = ((one.nas_identifier, other.nas_identifier), (one.nas_ip_address, other.nas_ip_address))
     return all(mine is None or its is None or mine == its for mine, its in pairs)

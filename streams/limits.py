@@ -12,6 +12,7 @@ from typing import NamedTuple
 from schemas.policy import Limit
 from schemas.session import Hold, IdentityRow, SessionRow
 from streams.memberships import groups_of
+from streams.merge import text_key
 from streams.rulebook import Asked, Rulebook
 
 IN_FLIGHT = ("requested", "acknowledged")
@@ -175,9 +176,12 @@ def _where(asked: Asked) -> str:
     return f" in {asked.group}" if asked.group else ""
 
 
-def _slot(limit: Limit, row: SessionRow) -> str | tuple[str, int]:
-    """What a session occupies: its device, or (without a MAC, or where sessions are counted) itself."""
-    return row.device if limit.count == "devices" and row.device is not None else (row.identity, row.opened_offset)
+def _slot(limit: Limit, row: SessionRow) -> str | tuple[str, int | str]:
+    """What a session occupies: its device, or (without a MAC, or where sessions are counted) itself and what it roams with (2.5)."""
+    if limit.count == "devices" and row.device is not None:
+        return row.device
+    joined = row.acct_multi_session_id or row.audit_session_id
+    return (row.identity, row.opened_offset) if joined is None else (row.identity, text_key(joined))
 
 
 def slots_taken(limit: Limit, rows: Sequence[SessionRow]) -> int:

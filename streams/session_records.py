@@ -11,7 +11,21 @@ from schemas.accounting import NAS_STATUSES, SESSION_STATUSES, AccountingRecord
 from schemas.codec import Text, decoder
 from schemas.session import NasRow, SessionRow
 from schemas.topics import session_key
-from streams import boots, claims, disconnects, ends, limiting, liveness, memberships, merge, metering, quotas, sameness, transitions
+from streams import (
+    boots,
+    claims,
+    disconnects,
+    ends,
+    limiting,
+    liveness,
+    memberships,
+    merge,
+    metering,
+    quotas,
+    sameness,
+    successors,
+    transitions,
+)
 from streams.partitioner import partition_of
 from streams.step import RecordRefused, Step
 
@@ -45,8 +59,7 @@ def _session(step: Step, record: AccountingRecord, session_id: Text) -> None:
     action = transitions.action_for(row, status, same)
     if action == "replace" and row is not None:
         if row.state != "ended":
-            step.event("session.superseded", row)
-            ends.end(step, row, "superseded", cause=None, ended_ms=row.event_ms)
+            _supersede(step, row)
         action, row = transitions.TRANSITIONS["absent", status], None
     if action == "ignore":
         return
@@ -54,6 +67,11 @@ def _session(step: Step, record: AccountingRecord, session_id: Text) -> None:
         _open(step, key, merge.new_row(record, session_id, step.offset), record)
         return
     _known(step, row, record, action)
+
+
+def _supersede(step: Step, row: SessionRow) -> None:
+    step.event("session.superseded", row)
+    ends.end(step, row, "superseded", cause=None, ended_ms=row.event_ms)
 
 
 def _known(step: Step, row: SessionRow, record: AccountingRecord, action: transitions.Action) -> None:
@@ -113,6 +131,8 @@ def _open(step: Step, key: str, row: SessionRow, record: AccountingRecord) -> No
     if row.unproven:
         step.event("session.started", row, cause=f"first heard of by {record.status}" if record.status != "Start" else None)
         return
+    for replaced in successors.replaced_by(row, [other for other in step.change.open_of(row.identity) if other is not row]):
+        _supersede(step, replaced)
     verdict = limiting.verdict(step, row)
     step.event("session.started", row, passed=verdict.passed)
     if not (step.core.book.has_meters and metering.began(step, row)):

@@ -3,9 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.codec import Octets
 from schemas.policy import Limit, Policy
 from schemas.session import Hold, IdentityRow, SessionRow
-from streams.limits import Scene, Verdict, counts, still_over
+from streams.limits import Scene, Verdict, counts, slots_taken, still_over
 from streams.limits import decide as decide_in
 from streams.rulebook import Asked, Rulebook
 
@@ -106,6 +107,18 @@ def test_a_rule_that_reports_hides_no_rule_behind_it() -> None:
     verdict = decide((limit(0, victim="none"), limit(1, action="report", name="dry"), limit(1)), session(9), [session(1)], [], 0)
     assert [breach.asked.limit.name for breach in verdict.reported] == ["max-0", "dry"]
     assert victims(verdict) == [9]
+
+
+def test_what_roams_under_one_id_is_one_session() -> None:
+    """2.5: Acct-Multi-Session-Id joins the sessions of access points, Cisco's audit-session-id does where there is none."""
+    for joined in ({"acct_multi_session_id": "m1"}, {"audit_session_id": Octets("/w==")}):
+        rows = [session(1, None, **joined), session(2, None, **joined)]
+        assert slots_taken(limit(1), rows) == slots_taken(limit(1, count="sessions"), rows) == 1
+        assert decide((limit(1),), rows[1], rows[:1], [], 0).breach is None
+    apart = [session(1, None, acct_multi_session_id="m1"), session(2, None, acct_multi_session_id="m2"), session(3, None)]
+    assert slots_taken(limit(1), apart) == 3
+    same_device = [session(1, "a", acct_multi_session_id="m1"), session(2, "a", acct_multi_session_id="m2")]
+    assert (slots_taken(limit(1), same_device), slots_taken(limit(1, count="sessions"), same_device)) == (1, 2)
 
 
 def test_who_counts() -> None:
