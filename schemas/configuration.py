@@ -29,7 +29,7 @@ _NODE = "at most 128 letters, digits, dots, underscores and hyphens in quotes"
 _MAC = 'a MAC address in quotes, like "02-00-5E-10-00-01"'
 _ATTRIBUTE = 'the name of an attribute, like "Acct-Session-Id"'
 _ASSIGNMENT = 'the name and the value of an attribute, like "Cisco-AVPair=subscriber:command=account-logoff"'
-Via = Literal["radius", "routeros", "coova-mqtt", "poll", "huawei-portal", "none"]
+Via = Literal["radius", "radsec", "routeros", "coova-mqtt", "poll", "huawei-portal", "none"]
 MacNotation = Literal[
     "as-sent",
     "AA-BB-CC-DD-EE-FF",
@@ -132,6 +132,9 @@ class Ingest(msgspec.Struct, frozen=True):
         tick_s: Seconds between two ticks into each partition.
         duplicate_cache_s: Seconds for which an answer is kept for the same packet coming again.
         talk_window_s: A NAS not heard for longer has ceased to talk; one with `interim_interval_s` has that and a tenth.
+        radsec: Where accounting over TLS is taken (RFC 6614), as in `listen`; port 2083 in the field. Wants `[tls]`.
+        radsec_connections: Connections that one process has at a time, those that are only being made among them; the next is closed.
+        radsec_idle_s: A connection on which nothing came for longer is closed.
     """
 
     listen: Annotated[tuple[str, ...], Meta(min_length=1, max_length=64)] = ("127.0.0.1:1813",)
@@ -141,6 +144,9 @@ class Ingest(msgspec.Struct, frozen=True):
     tick_s: Annotated[float, Meta(ge=0.05, le=60)] = 1.0
     duplicate_cache_s: Annotated[float, Meta(ge=0, le=300)] = 15.0
     talk_window_s: Annotated[float, Meta(ge=1, le=86_400)] = 60.0
+    radsec: Annotated[tuple[str, ...], Meta(max_length=64)] = ()
+    radsec_connections: Annotated[int, Meta(ge=1, le=65_536)] = 1024
+    radsec_idle_s: Annotated[float, Meta(ge=1, le=604_800)] = 3600.0
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -251,6 +257,28 @@ class Portal(msgspec.Struct, frozen=True):
     listen: str = ""
 
 
+class Tls(msgspec.Struct, frozen=True):
+    """`[tls]`: who we are towards NASes that speak RADIUS over TLS, and whose certificates are believed (RFC 6614 section 2.3).
+
+    Attributes:
+        certfile: Path of the PEM file with our certificate, and what stands between it and the authority; relative to the configuration.
+        keyfile: Path of the PEM file with its key, without a password.
+        cafile: Path of the PEM file with the authorities that vouch for NASes; the system's are not asked.
+        secret: What stands for the shared secret inside of TLS; RFC 6614 section 2.3 fixes it. Or `secret_file`.
+        secret_file: Path of a file whose one line it is, relative to the configuration.
+    """
+
+    certfile: Path | None = None
+    keyfile: Path | None = None
+    cafile: Path | None = None
+    secret: Secret | None = None
+    secret_file: Path | None = None
+
+
+RADSEC_SECRET = "radsec"  # noqa: S105 - RFC 6614 section 2.3: the same for everybody, since TLS proves who it is
+RADSEC_PORT = 2083
+
+
 class Disconnect(msgspec.Struct, frozen=True):
     """`disconnect` of a NAS: how a session is ended there.
 
@@ -258,9 +286,9 @@ class Disconnect(msgspec.Struct, frozen=True):
         via: The way: `radius` is RFC 5176; `none` says that there is none.
         address: Where to, IPv4 or IPv6; wanted by every way that calls the NAS itself.
         port: UDP, with `radius`; None: the profile's. UDP, with `huawei-portal`; None: 2000. TCP, with `routeros`; None: 8728, or 8729
-            with `tls`.
+            with `tls`. TCP, with `radsec`; None: 2083.
         secret: Of RFC 5176; no default, also not the accounting secret: without one the result is `no-secret`. Or `secret_file`. Also the
-            shared key of `huawei-portal`, and the bearer token of `poll`.
+            shared key of `huawei-portal`, and the bearer token of `poll`. With `radsec` None is "radsec".
         secret_file: Path of a file whose one line it is, relative to the configuration.
         profile: Which attributes go, in which notation.
         user: For `routeros` and `coova-mqtt`.
@@ -271,10 +299,13 @@ class Disconnect(msgspec.Struct, frozen=True):
         node: What `coova-mqtt` and `poll` call the NAS.
         node_mac: The node's own MAC address, for `coova-mqtt`: a node leaves alone what bears another one.
         mesh: The SSID of the mesh that the node is part of, for `coova-mqtt`; None: it is an access point by itself.
-        tls_cafile: Path of the PEM file with the authorities to trust, relative to the configuration, with `tls`; None: the system's.
+        tls_cafile: Path of the PEM file with the authorities to trust, relative to the configuration, with `tls`; None: the system's. With
+            `radsec` None is that of `[tls]`.
         poll_interval_s: How often the device comes by, for `poll`.
-        tls_name: The name that the peer's certificate bears, with `tls`, for `routeros`; None: its `address`.
+        tls_name: The name that the peer's certificate bears, with `tls`, for `routeros`, and for `radsec`; None: its `address`.
         tls_verify: Whether the peer has to prove by its certificate that it is who it should be, with `tls`, for `routeros`.
+        tls_certfile: Path of the PEM file with the certificate that we show this NAS, with `radsec`; None: that of `[tls]`.
+        tls_keyfile: Path of the PEM file with its key.
     """
 
     via: Via = "radius"
@@ -295,6 +326,8 @@ class Disconnect(msgspec.Struct, frozen=True):
     poll_interval_s: Annotated[int, Meta(ge=1, le=60)] = 60
     tls_name: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
     tls_verify: bool = True
+    tls_certfile: Path | None = None
+    tls_keyfile: Path | None = None
 
 
 class Nas(msgspec.Struct, frozen=True):
@@ -310,6 +343,8 @@ class Nas(msgspec.Struct, frozen=True):
         require_message_authenticator: Whether packets without Message-Authenticator are refused (RFC 2869 section 5.14).
         disconnect: How its sessions are ended; None: they cannot be.
         interim_interval_s: The Acct-Interim-Interval it was told (RFC 2869 section 5.16); None: observed.
+        tls_name: A name in the certificate that it shows over TLS (`[ingest] radsec`); without it nobody from `addresses` is believed to be
+            it. With one and no `secret` it is never believed over UDP. None: any certificate of the authorities in `[tls]` will do.
     """
 
     name: Annotated[str, Meta(pattern=r"^[^/\s]+$", max_length=128, description=_NAS_NAME)]
@@ -321,6 +356,7 @@ class Nas(msgspec.Struct, frozen=True):
     require_message_authenticator: bool = False
     disconnect: Disconnect | None = None
     interim_interval_s: Annotated[int, Meta(ge=1, le=604_800)] | None = None
+    tls_name: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
 
 
 @functools.lru_cache(maxsize=256)  # asked for each attribute of each request
@@ -382,6 +418,7 @@ class Configuration(msgspec.Struct, frozen=True):
     http: Http = Http()
     pickup: Pickup = Pickup()
     portal: Portal = Portal()
+    tls: Tls = Tls()
     redis: Redis = Redis()
     admission: Admission = Admission()
     nas: Annotated[tuple[Nas, ...], Meta(max_length=100_000)] = ()

@@ -30,6 +30,7 @@ from schemas.configuration import (
     Portal,
     ProfileChange,
     Redis,
+    Tls,
     Via,
     attribute_field,
     endpoint,
@@ -39,10 +40,10 @@ from schemas.session import DISCONNECT_FIELDS
 from schemas.toml_reader import Reader, bare, known_keys, label
 from schemas.toml_source import Path, Source, parse
 
-ENFORCED_VIA = ("radius", "routeros", "none")
+ENFORCED_VIA = ("radius", "radsec", "routeros", "none")
 """The ways to disconnect that this version carries out."""
 
-_CALLS_THE_NAS = ("radius", "routeros", "huawei-portal")
+_CALLS_THE_NAS = ("radius", "radsec", "routeros", "huawei-portal")
 _WANTS: Mapping[Via, Mapping[str, str]] = {
     "coova-mqtt": {
         "broker": "Add `broker`, host:port of the MQTT broker.",
@@ -88,6 +89,8 @@ def check_configuration(text: str, file: str, environment: Mapping[str, str] | N
     reader.problems.extend(check_shared_networks(source, nases))
     reader.problems.extend(_profiles(source, dict(reader.every(ProfileChange)), dict(reader.every(Disconnect))))
     reader.problems.extend(_pickup_nodes(source, nases, is_served=any(pickup.listen for _, pickup in reader.every(Pickup))))
+    listens = next((ingest.radsec for _, ingest in reader.every(Ingest)), ())
+    reader.problems.extend(_radsec(source, nases, next((tls for _, tls in reader.every(Tls)), Tls()), listens=bool(listens)))
     if "nas" not in source.tables:
         remedy = "Add a [[nas]] with `name`, `addresses` and `secret`."
         message = "no [[nas]]: every packet would come from an unknown source and get no answer"
@@ -101,11 +104,12 @@ def check_shared_networks(source: Source, nases: Mapping[Path, Nas]) -> Iterator
     Asked again when secret files have been read; a NAS whose secret is not known yet is not compared.
     """
     first: dict[Network, tuple[Path, Nas]] = {}
-    claims: dict[tuple[Network, str | None, Address | None], tuple[Path, Nas]] = {}
+    claims: dict[tuple[Network, str | None, Address | None, str | None], tuple[Path, Nas]] = {}
     for path, nas in nases.items():
         for network, place in {network: place for place, network in _networks(path, nas)}.items():
             address = ipaddress.ip_address(nas.nas_ip_address) if nas.nas_ip_address and _is_address(nas.nas_ip_address) else None
-            other_path, other = claims.setdefault((network, nas.nas_identifier, address), (path, nas))
+            by_certificate = nas.tls_name if nas.secret is None and nas.secret_file is None else None
+            other_path, other = claims.setdefault((network, nas.nas_identifier, address, by_certificate), (path, nas))
             if other_path != path:
                 line = source.line((*other_path, "addresses"))
                 message = f'"{nas.name}" claims {network} as "{other.name}" does (line {line}), and nothing tells them apart'
@@ -176,9 +180,15 @@ def _kafka(source: Source, path: Path, kafka: Kafka) -> Iterator[Problem]:
 
 
 def _ingest(source: Source, path: Path, ingest: Ingest) -> Iterator[Problem]:
+    yield from _listen_at(source, (*path, "listen"), ingest.listen)
+    yield from _listen_at(source, (*path, "radsec"), ingest.radsec)
+
+
+def _listen_at(source: Source, path: Path, addresses: tuple[str, ...]) -> Iterator[Problem]:
+    """Several addresses to listen at by the same protocol."""
     taken: list[tuple[str, Address, int]] = []
-    for index, text in enumerate(ingest.listen):
-        place = (*path, "listen", index)
+    for index, text in enumerate(addresses):
+        place = (*path, index)
         try:
             address, port = endpoint(text)
         except ValueError:
@@ -188,7 +198,7 @@ def _ingest(source: Source, path: Path, ingest: Ingest) -> Iterator[Problem]:
         for other, other_address, other_port in taken:
             same = parsed == other_address or parsed.is_unspecified or other_address.is_unspecified
             if port and port == other_port and parsed.version == other_address.version and same:
-                message = f'`ingest.listen`: "{text}" overlaps "{other}"'
+                message = f'`{label(path)}`: "{text}" overlaps "{other}"'
                 yield source.value_problem(
                     place, message, "Remove one of the two, or give it another port: each packet must have one way in."
                 )
@@ -217,9 +227,14 @@ def _kicker(source: Source, path: Path, kicker: Kicker) -> Iterator[Problem]:
         yield _no_address(source, (*path, "source"), kicker.source)
 
 
+def _tls(source: Source, path: Path, tls: Tls) -> Iterator[Problem]:
+    yield from _one_of(source, path, tls, "secret")
+    yield from _pair(source, path, tls, ("certfile", "keyfile"))
+
+
 def _nas(source: Source, path: Path, nas: Nas) -> Iterator[Problem]:
     yield from _one_of(source, path, nas, "secret")
-    if nas.secret is None and nas.secret_file is None:
+    if nas.secret is None and nas.secret_file is None and nas.tls_name is None:
         message = f'"{nas.name}" has no secret'
         yield source.key_problem(path, message, "Add `secret`, or `secret_file` with the path of a file that holds it.")
     if nas.nas_ip_address is not None and not _is_address(nas.nas_ip_address):
@@ -248,15 +263,16 @@ def _disconnect(source: Source, path: Path, disconnect: Disconnect) -> Iterator[
             yield source.key_problem(path, f"`nas.disconnect` has no `{key}`", remedy)
     if via == "routeros":
         yield from _routeros(source, path, disconnect)
+    yield from _pair(source, path, disconnect, ("tls_certfile", "tls_keyfile"))
+    if via == "radsec" and not disconnect.tls_verify:
+        message = "`nas.disconnect.tls_verify` cannot be false with radsec: nothing but its certificate says who it is"
+        yield source.value_problem((*path, "tls_verify"), message, "Remove it, and name the NAS's authority in `tls_cafile` or [tls].")
     if via == "huawei-portal" and disconnect.address is not None and ":" in disconnect.address:
         message = f'`nas.disconnect.address`: "{disconnect.address}" is no IPv4 address, and the Portal protocol knows no other'
         yield source.value_problem((*path, "address"), message, 'Write an IPv4 address, like "192.0.2.1".')
     if disconnect.broker is not None and not _is_host_and_port(disconnect.broker):
         message = f'`nas.disconnect.broker`: "{disconnect.broker}" is no host:port'
         yield source.value_problem((*path, "broker"), message, 'Write "host:port", as "mqtt.example.net:1883", or 8883 with TLS.')
-    if via not in ENFORCED_VIA:
-        message = f'`nas.disconnect.via` "{via}" is kept but not carried out by this version: every disconnect there ends as unsupported'
-        yield source.value_problem((*path, "via"), message, 'Write "radius" if the NAS takes RFC 5176.', "warning")
 
 
 def _routeros(source: Source, path: Path, disconnect: Disconnect) -> Iterator[Problem]:
@@ -293,6 +309,7 @@ _CHECKS: dict[type, Callable[[Source, Path, Any], Iterator[Problem]]] = {
     Pickup: _listen,
     Portal: _listen,
     Kicker: _kicker,
+    Tls: _tls,
     Nas: _nas,
     Disconnect: _disconnect,
     AttributeSet: _attribute_set,
@@ -352,6 +369,32 @@ def _pickup_nodes(source: Source, nases: Mapping[Path, Nas], *, is_served: bool)
             yield source.value_problem((*path, "disconnect", "via"), message, 'Add [pickup] with listen = "0.0.0.0:8182".', "warning")
 
 
+def _radsec(source: Source, nases: Mapping[Path, Nas], tls: Tls, *, listens: bool) -> Iterator[Problem]:
+    """Whoever speaks TLS has a certificate, and somebody who vouches for the other side."""
+    if listens:
+        for key in ("certfile", "keyfile", "cafile"):
+            if getattr(tls, key) is None:
+                yield source.key_problem(("ingest", "radsec"), f"`ingest.radsec` wants `tls.{key}`", _TLS_REMEDY[key])
+    for path, nas in nases.items():
+        if nas.tls_name is not None and not listens:
+            message = f'"{nas.name}" has a `tls_name`, but `ingest.radsec` names no place to come to'
+            yield source.value_problem((*path, "tls_name"), message, 'Add radsec = ["0.0.0.0:2083"] to [ingest].', "warning")
+        way = nas.disconnect
+        if way is None or way.via != "radsec":
+            continue
+        for key in ("certfile", "keyfile", "cafile"):
+            if getattr(way, f"tls_{key}") is None and getattr(tls, key) is None:
+                message = f'"{nas.name}" is asked over TLS, and there is no `tls.{key}`'
+                yield source.value_problem((*path, "disconnect", "via"), message, _TLS_REMEDY[key])
+
+
+_TLS_REMEDY: Mapping[str, str] = {
+    "certfile": "Add [tls] with `certfile`, the PEM file with our certificate.",
+    "keyfile": "Add `keyfile` to [tls], the PEM file with the key of our certificate.",
+    "cafile": "Add `cafile` to [tls], the PEM file with the authorities that vouch for the NASes.",
+}
+
+
 def _networks(path: Path, nas: Nas) -> Iterator[tuple[Path, Network]]:
     """The addresses of a NAS that are addresses, each with its place."""
     for index, text in enumerate(nas.addresses):
@@ -374,6 +417,13 @@ def _one_of(source: Source, path: Path, value: msgspec.Struct, key: str) -> Iter
     if getattr(value, key) is not None and getattr(value, f"{key}_file") is not None:
         message = f"`{label(path)}` has both `{key}` and `{key}_file`"
         yield source.key_problem((*path, f"{key}_file"), message, "Keep one of the two.")
+
+
+def _pair(source: Source, path: Path, value: msgspec.Struct, keys: tuple[str, str]) -> Iterator[Problem]:
+    """A certificate and its key stand together."""
+    for key, other in (keys, keys[::-1]):
+        if getattr(value, key) is not None and getattr(value, other) is None:
+            yield source.key_problem((*path, key), f"`{label(path)}` has `{key}` without `{other}`", f"Add `{other}`.")
 
 
 def _is_host_and_port(text: str) -> bool:
