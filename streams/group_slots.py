@@ -33,7 +33,7 @@ _VERDICT = decoder(GroupVerdict).decode
 def settle(step: Step) -> None:
     """Send what is different between the slots that the touched sessions have and those that they should have."""
     has_limits = step.core.book.has_group_limits
-    for key, row in list(step.change.sessions.items()):
+    for key, row in sorted(step.change.sessions.items()):  # by key: in which order they were read an index says, and a restored one differs
         if row is not None and (has_limits or row.slots):
             _settle(step, key, row)
 
@@ -44,7 +44,7 @@ def verdict(step: Step, value: bytes) -> None:
     if said.op == "check":
         for identity, key in said.sessions:
             row = step.change.session(key)
-            if row is None or said.group not in row.slots:
+            if row is None or row.identity != identity or said.group not in row.slots:
                 _send(step, "gone", said.group, identity, key)
         return
     row = step.change.session(said.session)

@@ -16,6 +16,7 @@ from streams import (
     claims,
     disconnects,
     ends,
+    group_slots,
     limiting,
     liveness,
     memberships,
@@ -60,6 +61,7 @@ def _session(step: Step, record: AccountingRecord, session_id: Text) -> None:
     if action == "replace" and row is not None:
         if row.state != "ended":
             _supersede(step, row)
+            group_slots.settle(step)  # another row takes its place under this key
         action, row = transitions.TRANSITIONS["absent", status], None
     if action == "ignore":
         return

@@ -298,3 +298,28 @@ def test_a_session_whose_name_changes_takes_its_slot_along() -> None:
     assert (free.op, free.identity, hold.op, hold.identity) == ("free", "bob", "hold", "bobby")
     journal.events()
     journal.nothing_else()
+
+
+def test_an_acct_session_id_that_is_given_anew_frees_the_slots_of_the_one_before() -> None:
+    """2.6: another user's session lies under the same key from then on; asked for the former one, it says that it is gone."""
+    journal = inside()
+    journal.feed(groups("eve", "g"), start("s1", "eve", at_s=300, user_name="eve", mac="02-00-5E-10-00-99"))
+    freed, taken = messages(journal)
+    assert (freed.op, freed.identity, taken.op, taken.identity) == ("free", "bob", "take", "eve")
+    assert journal.types() == ["session.superseded", "session.ended", "session.started"]
+    journal.feed(verdict(op="check", sessions=[("bob", "s:ap1/s1"), ("eve", "s:ap1/s1")]))
+    (gone,) = messages(journal)
+    assert (gone.op, gone.identity) == ("gone", "bob")
+    journal.nothing_else()
+
+
+def test_what_a_restored_partition_says_of_several_sessions_comes_in_the_same_order() -> None:
+    """DESIGN "The law": an index may hold a user's sessions in another order than they were read."""
+    journal = bob()
+    for session in ("s3", "s1", "s2"):
+        journal.feed(start(session, at_s=1), granted(session=session))
+    journal.feed(groups("bob")), messages(journal)
+    journal.feed(groups("bob", "g"))
+    assert told(journal) == ["hold g s1", "hold g s2", "hold g s3"]
+    journal.events()
+    journal.nothing_else()
