@@ -58,6 +58,7 @@ class Admission:
         self.listeners: list[Callable[[Moved], object]] = []
         self._configuration = configuration
         self._desk: Desk | None = None
+        self._is_open = asyncio.Event()
 
     def ask(self, question: Question) -> Answer:
         """Answer a question now.
@@ -72,6 +73,12 @@ class Admission:
         outcome = "refused" if not answer.allowed else "open-already" if answer.reservation is None else "allowed"
         metrics.ADMISSIONS.labels(outcome).inc()
         return answer
+
+    async def opened(self) -> LiveView:
+        """The view, as soon as it is there."""
+        while self.view is None:
+            await self._is_open.wait()
+        return self.view
 
     def reservations(self, identity: str) -> list[dict[str, JsonValue]]:
         """What is reserved for an identity, for people."""
@@ -124,6 +131,7 @@ class Admission:
         self._desk = Desk(view, IdentityRules(self._configuration.identity), reservations, own.redirect)
         self.listeners.insert(0, self._desk.moved)
         gc.freeze()  # what was read stays: nobody has to walk it again and again
+        self._is_open.set()
         log.info("the directory is read: %d open sessions", len(view))
 
     def _row(self, record: ConsumerRecord[bytes, bytes]) -> None:

@@ -98,6 +98,7 @@ class PartitionView:
         row: what the partition says of itself, as of the last whole checkpoint. policy: the version in force then.
         heard: (journal offset, n-th) of the newest event that was put in.
         unreadable: rows and events that could not be read; one of them must not hide all others.
+        touched: identities whose rows were put in, for whoever writes them elsewhere and takes them out; None: nobody does.
     """
 
     def __init__(self, partition: int) -> None:
@@ -105,6 +106,7 @@ class PartitionView:
         self.policy = NO_POLICY
         self.heard = (-1, -1)
         self.unreadable = 0
+        self.touched: set[str] | None = None
         self._own_key = partition_key(partition).encode()
         self._policy_key = policy_row_key(partition).encode()
         self._rows: dict[str, bytes] = {}
@@ -163,6 +165,8 @@ class PartitionView:
                 return [moved] if moved is not None else []
             self._held_back[name] = row
         elif name.startswith("i:"):
+            if self.touched is not None:
+                self.touched.add(name[2:])
             if value is None:
                 self._identities.pop(name[2:], None)
             else:
@@ -201,6 +205,7 @@ class PartitionView:
             row.framed_ip_address, row.acct_multi_session_id = told.framed_ip_address, told.acct_multi_session_id
             row.order_ms, row.opened_offset, row.started_ms = told.time_ms, later.offset, told.started_ms
             row.last_seen_ms = told.last_seen_ms or told.time_ms
+            row.opened_clock_ms = self.row.clock_ms
             row.counts = not self._is_old_news(told)
         elif row is not None and told.command_id is not None and (told.type == "disconnect.requested" or told.command_id == row.kick_id):
             row = msgspec.structs.replace(row)
@@ -249,6 +254,10 @@ class PartitionView:
         """What is kept of an identity beside its sessions."""
         packed = self._identities.get(identity)
         return IdentityRow(identity) if packed is None else IDENTITY_ROW.unpacked(packed)
+
+    def identities(self) -> Iterable[str]:
+        """All identities of which something is kept beside their sessions."""
+        return self._identities
 
     def keys(self, *, identity: str = "", nas: str = "", device: str = "") -> Iterable[str]:
         """The keys of the open sessions that are of this identity, else on this NAS, else of this device, else of all."""

@@ -86,15 +86,16 @@ def kicker(configuration: Configuration) -> None:
 @click.command()
 @configured
 def projector(configuration: Configuration) -> None:
-    """Answer look-ups and the question before a login over HTTP, from the live directory."""
+    """Answer look-ups and the question before a login over HTTP; keep the live directory in Redis, where one is configured."""
     from agents.admission import Admission  # noqa: PLC0415 - as above
     from agents.http_api import routes  # noqa: PLC0415 - as above
+    from agents.projector import run_projector  # noqa: PLC0415 - as above
 
     admission = Admission(configuration)
 
     async def work(configuration: Configuration, health: Health, stop: asyncio.Event) -> None:
         await _wait_for_topics(configuration, health, stop)
-        await admission.run(health, stop)
+        await _together(stop, admission.run(health, stop), run_projector(configuration, admission, stop))
 
     _run("projector", configuration, work, 1, routes(configuration, admission))
 

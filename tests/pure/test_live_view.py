@@ -157,6 +157,14 @@ def test_a_start_that_comes_late_counts_nothing_before_its_row_is_there() -> Non
     assert told(seen(one.view)) == told(open_rows(one.journal))
 
 
+def test_a_session_of_which_only_the_event_is_known_is_as_young_as_it_is() -> None:
+    """4.3: a counter time limit does not leave it out before its row is there."""
+    one = reader(policy(), *(tick(second) for second in range(10)))
+    one.journal.feed(start("s1", at_s=10))
+    one.hear()
+    assert seen(one.view)["s:ap1/s1"].opened_clock_ms == open_rows(one.journal)["s:ap1/s1"].opened_clock_ms > 0
+
+
 def test_what_cannot_be_read_is_counted_and_hides_nothing() -> None:
     """One bad row must not hide all others."""
     one = reader(start("s1"))
