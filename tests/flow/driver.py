@@ -16,7 +16,7 @@ What came out is unread until a test takes it, and `nothing_else` asserts that n
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -55,7 +55,7 @@ _read_rejected = decoder(Rejected).decode
 
 
 class Packet(NamedTuple):
-    """A Disconnect-Request on the wire.
+    """A Disconnect-Request, or a CoA-Request, on the wire.
 
     Attributes:
         datagram: as the dispatcher gave it. at_s: when, in seconds since the driver began.
@@ -104,7 +104,16 @@ class SimulatedAccess:
         )
 
     def packet(
-        self, status: int, *, user: str = "", session: str = "", mac: str = "", ip: str = "", at_ms: int = T0_MS, session_time_s: int = 0
+        self,
+        status: int,
+        *,
+        user: str = "",
+        session: str = "",
+        mac: str = "",
+        ip: str = "",
+        at_ms: int = T0_MS,
+        session_time_s: int = 0,
+        more: Sequence[tuple[int, bytes]] = (),
     ) -> bytes:
         """An Accounting-Request (RFC 2866): status 1 Start, 2 Stop, 3 Interim-Update, 7 Accounting-On."""
         self._identifier = (self._identifier + 1) % 256
@@ -112,6 +121,7 @@ class SimulatedAccess:
         attributes += [(number, text.encode()) for number, text in ((1, user), (44, session), (31, mac)) if text]
         attributes += [(8, bytes(map(int, ip.split("."))))] if ip else []
         attributes += [(46, session_time_s.to_bytes(4))] if status in (2, 3) else []
+        attributes += more
         return build_accounting_request(identifier=self._identifier, secret=self.secret, attributes=attributes)
 
 
@@ -321,7 +331,7 @@ class FlowDriver:
         for output in outputs:
             if isinstance(output, Datagram):
                 secret = (self._secrets[output.endpoint[0]] or "").encode()
-                parsed = parse_disconnect_request(output.octets, secret)
+                parsed = parse_disconnect_request(output.octets, secret, output.octets[0])
                 assert not isinstance(parsed, RefusedRequest)
                 self._put("packets", Packet(output, self.now_s, *parsed))
             elif isinstance(output, DisconnectResult):
