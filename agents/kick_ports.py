@@ -15,7 +15,8 @@ from schemas.errors import CurfewError
 
 DATAGRAM_OCTETS_MAX = 8_192
 """More than any RADIUS packet (4096): what is longer is cut, and refused for its length."""
-READS_PER_WAKEUP_MAX = 64
+READS_PER_WAKEUP_MAX = 1_024
+"""More than the requests that go out between two looks at the sockets, or answers would wait longer and longer, and be asked for again."""
 RECEIVE_BUFFER_BYTES = 1_048_576
 
 log = logging.getLogger(__name__)

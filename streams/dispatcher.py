@@ -23,7 +23,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Container, Iterable, Mapping
 from ipaddress import ip_address
 from itertools import count
+from math import ceil
 from typing import NamedTuple
+
+import msgspec
 
 from schemas.codec import Text
 from schemas.configuration import Disconnect, Nas
@@ -38,6 +41,8 @@ from streams.profiles import Profile, Request, changes, requests, session_alone
 from streams.radius.disconnect import COA_REQUEST, DISCONNECT_REQUEST, RefusedReply, build_disconnect, read_reply
 from streams.retransmission import RFC5080, Schedule
 
+TURNS_MS = 4.0
+"""Lines that wait for their pace are served together, on multiples of this: one wake-up for many."""
 LOOK_AGAIN_MS = 1_000
 """How long a line waits, at most, before it asks again for an Identifier."""
 STALE_TIMERS_MAX = 1_024
@@ -65,7 +70,7 @@ class WayTarget(NamedTuple):
     via: str
 
 
-class Datagram(NamedTuple):
+class Datagram(msgspec.Struct, frozen=True, gc=False):
     """Output: send these octets.
 
     Attributes:
@@ -441,7 +446,7 @@ class Dispatcher:
                 wait_ms = budget.wait_ms(now.mono_ms, self._jitter())
                 port = self._take_port(line, now) if not wait_ms else None
                 if wait_ms or (port is None and isinstance(line.target, Target)):
-                    at_ms = now.mono_ms + (wait_ms or LOOK_AGAIN_MS)
+                    at_ms = ceil((now.mono_ms + (wait_ms or LOOK_AGAIN_MS)) / TURNS_MS) * TURNS_MS
                     if line.wake_ms is None or at_ms < line.wake_ms:
                         self._set_timer(line, at_ms)
                     break

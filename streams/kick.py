@@ -23,6 +23,8 @@ final `confirmed`; the session's end before it makes the command pointless (`gon
 every state but the last one a timer is set, none later than `deadline_ms`; so there is one final result within `confirm_within_s` of the
 command's being read.
 
+Events and outputs are structs and no tuples: a fifth of the time to make, and there are a dozen of them for each kick.
+
 Two clocks: durations are of the monotonic clock (`mono_ms`), only `expires_ms` and what is reported are of the wall clock (`wall_ms`).
 """
 
@@ -74,7 +76,7 @@ class Input(StrEnum):
     REPLACED = "replaced"  # a newer command for the same session was read
 
 
-class Now(NamedTuple):
+class Now(msgspec.Struct, frozen=True, gc=False):
     """A moment: wall clock in ms since the epoch, and the monotonic clock in ms."""
 
     wall_ms: int
@@ -84,7 +86,7 @@ class Now(NamedTuple):
 NO_ANSWER = WayAnswer("unanswered")
 
 
-class Event(NamedTuple):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """An input with what belongs to it.
 
     Attributes:
@@ -104,11 +106,11 @@ class Event(NamedTuple):
     is_silent: bool = False
 
 
-class Wait(NamedTuple):
+class Wait(msgspec.Struct, frozen=True, gc=False):
     """Output: give me a turn (`Input.TURN`) when a source port and an Identifier are free."""
 
 
-class Send(NamedTuple):
+class Send(msgspec.Struct, frozen=True, gc=False):
     """Output: put the request on the wire.
 
     Attributes:
@@ -120,19 +122,19 @@ class Send(NamedTuple):
     again: bool
 
 
-class AskWay(NamedTuple):
+class AskWay(msgspec.Struct, frozen=True, gc=False):
     """Output: ask by this other way, and give me `Input.WAY_ANSWER`."""
 
     via: str
 
 
-class Timer(NamedTuple):
+class Timer(msgspec.Struct, frozen=True, gc=False):
     """Output: send `Input.TIMER` at this monotonic time; it replaces the timer before it."""
 
     at_ms: float
 
 
-class Report(NamedTuple):
+class Report(msgspec.Struct, frozen=True, gc=False):
     """Output: this became of the command."""
 
     result: DisconnectResult
@@ -262,9 +264,14 @@ def result_of(kick: Kick, now: Now, outcome: Outcome, detail: str, *, error_caus
         outcome=outcome,
         error_cause=error_cause,
         error_cause_name=row.name if row else None,
-        attempts=[msgspec.structs.replace(attempt, sent_ms=list(attempt.sent_ms)) for attempt in kick.attempts],
+        attempts=kick.attempts if kick.state is State.DONE else [_as_it_is(attempt) for attempt in kick.attempts],
         detail=detail,
     )
+
+
+def _as_it_is(attempt: Attempt) -> Attempt:
+    """A copy that does not change with it."""
+    return msgspec.structs.replace(attempt, sent_ms=list(attempt.sent_ms))
 
 
 def session_id(command: DisconnectCommand) -> Text:
@@ -424,7 +431,8 @@ def _take_refusal(kick: Kick, event: Event) -> list[Output]:
 
 def without_nas(request: Request) -> Request:
     """The request without what names the NAS."""
-    return request._replace(attributes=tuple(one for one in request.attributes if one.number not in NAS_ATTRIBUTES))
+    kept = tuple(one for one in request.attributes if one.number not in NAS_ATTRIBUTES)
+    return request if len(kept) == len(request.attributes) else Request(kept, request.code, request.via)
 
 
 def _take_way_answer(kick: Kick, event: Event) -> list[Output]:

@@ -13,7 +13,7 @@ well, and is simply not found any more when the profile changes.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -64,23 +64,34 @@ class Learned:
         """A result, in the order in which the results of one NAS stand in their topic."""
         if not result.attempts and result.nas not in self.by_nas and result.outcome == "unknown-nas":
             return  # any name can stand in a command
-        known = self.by_nas.setdefault(result.nas, Known())
-        self.by_nas.move_to_end(result.nas)
-        if len(self.by_nas) > NASES_MAX:
-            self._set(self.by_nas.popitem(last=False)[1], None)
+        known = self.by_nas.get(result.nas)
+        if known is None:
+            known = self.by_nas[result.nas] = Known()
+            if len(self.by_nas) > NASES_MAX:
+                self._set(self.by_nas.popitem(last=False)[1], None)
+        else:
+            self.by_nas.move_to_end(result.nas)
         known.last_ms = result.time_ms
+        outcome = result.outcome
         if result.final:
-            known.outcomes[result.outcome] += 1
+            known.outcomes[outcome] += 1
         if not result.attempts:
             return
         last = result.attempts[-1]
         known.last_answer, known.last_error_cause = last.answer, last.error_cause
-        yes = next((_accepted(attempt) for attempt in reversed(result.attempts) if attempt.answer in YES), None)
-        is_change = result.outcome == "confirmed" and last.answer == "CoA-ACK"
-        if yes is not None and result.outcome in ("acknowledged", "confirmed") and not is_change:
-            self._set(known, yes)
-        elif yes is not None and result.outcome == "unconfirmed" and known.accepted == yes:
-            self._set(known, None)
+        if outcome in ("acknowledged", "unconfirmed") or (outcome == "confirmed" and last.answer != "CoA-ACK"):
+            self._learn(known, outcome, result.attempts)
+
+    def _learn(self, known: Known, outcome: Outcome, attempts: Sequence[Attempt]) -> None:
+        """From a promise, and from what came of it."""
+        for attempt in reversed(attempts):
+            if attempt.answer in YES:
+                yes = Accepted(attempt.request, tuple(attempt.attributes))
+                if outcome != "unconfirmed":
+                    self._set(known, yes)
+                elif known.accepted == yes:
+                    self._set(known, None)
+                return
 
     def accepted(self, nas: str) -> Accepted | None:
         """What that NAS said yes to last."""
@@ -115,7 +126,3 @@ def preferred(requests: tuple[Request, ...], others: Iterable[Request], accepted
         if one.name == accepted.request and tuple(each.name for each in one.attributes) == accepted.attributes:
             return (one, *(each for each in requests if each != one))
     return requests
-
-
-def _accepted(attempt: Attempt) -> Accepted:
-    return Accepted(attempt.request, tuple(attempt.attributes))

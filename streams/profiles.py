@@ -23,7 +23,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import resources
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import msgspec
 
@@ -62,7 +62,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     message_authenticator: bool = True
 
 
-class SentAttribute(NamedTuple):
+class SentAttribute(msgspec.Struct, frozen=True, gc=False):
     """An attribute as it goes into a request.
 
     Attributes:
@@ -74,7 +74,7 @@ class SentAttribute(NamedTuple):
     octets: bytes
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """One thing to ask of a NAS.
 
     Attributes:
@@ -198,11 +198,16 @@ def _encode(name: str, session: Mapping[str, JsonValue], notation: MacNotation) 
     An empty one is left out as well (RFC 2865 section 5).
     """
     field = attribute_field(name) or name
-    value = session.get(field, ())
+    value = session.get(field)
+    if value is None:
+        return ()
     try:
-        encoded = [encode_field(field, one) for one in (value if isinstance(value, list | tuple) else (value,))]
+        if not isinstance(value, list | tuple):  # nearly always
+            number, octets = encode_field(field, value)
+            if field == "calling_station_id":
+                octets = in_notation(octets, notation)
+            return (SentAttribute(name, number, octets),) if octets else ()
+        encoded = [encode_field(field, one) for one in value]
     except ValueError:
         return ()
-    if field == "calling_station_id":
-        encoded = [(number, in_notation(octets, notation)) for number, octets in encoded]
     return tuple(SentAttribute(name, number, octets) for number, octets in encoded if octets)
