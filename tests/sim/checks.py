@@ -13,7 +13,7 @@ from schemas.codec import decoder
 from schemas.disconnect import COMMAND_KIND, DisconnectCommand, DisconnectResult
 from schemas.event import SessionEvent
 from schemas.session import SESSION_ROW, SessionRow
-from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, session_key
+from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, SLOTS, session_key
 from streams import limits, liveness
 from streams.session_core import SessionCore
 from streams.step import Output
@@ -121,7 +121,7 @@ class Checks:
         elif output.topic == COMMANDS.name:
             if output.kind == COMMAND_KIND:
                 self._take_command(_command(output.value))
-        elif output.topic != ACCOUNTING.name:
+        elif output.topic not in (ACCOUNTING.name, SLOTS.name):
             _broken("nothing-rejected", output.value.decode())
 
     def _take_event(self, worker: Worker, stored: Stored, event: SessionEvent) -> None:

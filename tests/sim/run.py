@@ -14,17 +14,20 @@ from typing import NamedTuple
 
 from schemas.codec import encode
 from schemas.journal import OperatorCommand, PolicyVersion
-from schemas.policy import Limit, Liveness, Policy
+from schemas.policy import Limit, Liveness, Membership, Policy
 from streams.dispatcher import Datagram
 from streams.ingest_step import EVERY_PARTITION
 from streams.partitioner import partition_of
 from streams.step import Output
 from tests.sim.checks import Broken, Checks
+from tests.sim.group_checks import GroupChecks
 from tests.sim.story import Event, Story
-from tests.sim.system import Stored, System, Worker
+from tests.sim.system import GroupWorker, Stored, System, Worker
 from tests.sim.world import T0_MS, Packet, TrueNas, World, luck
 
 SWEEP_MS = 60_000
+BY_NAME = (Membership("User-Name", "^(?P<group>user[0-2])"), Membership("User-Name", "^(?P<group>us)"))
+"""Some of those who come and go are in a group with nobody else, all of them in one."""
 CHECKPOINT_MS = 30_000
 SHRINK_RUNS_MAX = 200
 CUTS = 3
@@ -66,13 +69,18 @@ class Simulation:
             jitter=lambda: chance.uniform(-1, 1),
             request=self._request,
             applied=self._applied,
+            group_applied=self._group_applied,
         )
         self.checks = Checks(story, self.world, self.system)
+        self.group_checks = GroupChecks(self.system)
         self._kicker_down = 0
         self._ingest_down = [0, 0]
 
     def _applied(self, worker: Worker, offset: int, stored: Stored, out: list[Output]) -> None:
         self.checks.applied(worker, offset, stored, out)
+
+    def _group_applied(self, worker: GroupWorker, offset: int, stored: Stored, out: list[Output]) -> None:
+        self.group_checks.applied(worker, offset, stored, out)
 
     def later(self, delay_ms: int, do: Callable[[], None]) -> None:
         """Do it after so long."""
@@ -94,7 +102,9 @@ class Simulation:
             self._loss = 0
             self._run_until(self.now_ms + HEARTBEAT_INTERVALS * 1000 * max(traits.interval_s for traits in story.nases))
             self.checks.at_the_end()
+            self.group_checks.at_the_end()
             chance = Random(story.seed)
+            self.group_checks.same_again([[chance.randrange(len(slots) or 1) for _ in range(CUTS)] for slots in self.system.slots])
             self.checks.same_again([[chance.randrange(len(journal) or 1) for _ in range(CUTS)] for journal in self.system.journal])
         except Broken as broken:
             return self._outcome(broken)
@@ -119,6 +129,7 @@ class Simulation:
         for worker in self.system.workers:
             if not worker.down and not self.system.kafka_away:
                 worker.checkpoint()
+                self.system.group_workers[worker.partition].checkpoint()
         self.later(CHECKPOINT_MS, self._checkpoint)
 
     def _nas_away(self) -> bool:
@@ -228,8 +239,7 @@ class Simulation:
         def back() -> None:
             worker.down -= 1
             if not worker.down:
-                worker.restore()
-                self.system.catch_up(worker)
+                self.system.start_worker(worker.partition)
 
         self._then(down_ms, back)
 
@@ -247,7 +257,9 @@ class Simulation:
     def _on_policy(self, version: int, most: int, times: int, victim: str) -> None:
         max_sessions = (Limit("most", "user", most, victim=victim, hold_s=30),) if most else ()  # type: ignore[arg-type]
         rules = (Liveness("interim", times=times),) if times else ()
-        policy = Policy(grace_s=600, confirm_within_s=60, limits=max_sessions, liveness=rules)
+        scope = ("user", "group")[version % 2]
+        total = (Limit("total", "group", 2 * most, group="us*", victim=victim, victim_scope=scope, hold_s=30),) if most else ()  # type: ignore[arg-type]
+        policy = Policy(grace_s=600, confirm_within_s=60, limits=max_sessions + total, liveness=rules, memberships=BY_NAME)
         if not self.system.kafka_away:
             self.checks.policy_ms = self.now_ms
             value = encode(PolicyVersion(version=version, time_ms=T0_MS + self.now_ms, policy=policy))

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from schemas.codec import encode
 from schemas.configuration import Disconnect, Identity, Nas
 from schemas.disconnect import DisconnectCommand, DisconnectResult, SessionNotice
-from schemas.topics import ACCOUNTING, COMMANDS
+from schemas.topics import ACCOUNTING, COMMANDS, SLOTS, Topic
 from streams.dispatcher import Datagram, Dispatcher, Outputs, targets
 from streams.duplicates import Duplicates, Key
+from streams.group_core import GroupCore
 from streams.ingest_step import EVERY_PARTITION, IngestStep
 from streams.kick import Now
 from streams.kick_records import read_record
@@ -80,16 +81,19 @@ class Ingest:
         self.waiting: list[Waiting] = []
 
 
-class Worker:
-    """One partition's session agent, with the rows that its checkpoints have left in `session.table`."""
+C = TypeVar("C", SessionCore, GroupCore)
 
-    def __init__(self, partition: int, partitions: int) -> None:
+
+class Agent(Generic[C]):
+    """One partition's agent, with the rows that its checkpoints have left in its table."""
+
+    def __init__(self, make: Callable[[int, int, str], C], topic: Topic, partition: int, partitions: int) -> None:
         self.partition = partition
-        self.partitions = partitions
-        self.core = SessionCore(partition, partitions, ACCOUNTING.name)
+        self.core = make(partition, partitions, topic.name)
         self.core.restored()
         self.table: dict[bytes, bytes | None] = {}
         self.down = 0
+        self._new = lambda: make(partition, partitions, topic.name)
 
     def checkpoint(self) -> None:
         """Write the rows; as in a compacted topic, a key's place is that of its last row."""
@@ -99,16 +103,24 @@ class Worker:
 
     def restore(self) -> None:
         """A new process takes the partition over."""
-        self.core = restored(self.table, self.partition, self.partitions)
+        self.core = self._new()
+        for key, value in self.table.items():
+            self.core.restore(key, value)
+        self.core.restored()
 
 
-def restored(table: dict[bytes, bytes | None], partition: int, partitions: int) -> SessionCore:
-    """A core from the rows of a checkpoint."""
-    core = SessionCore(partition, partitions, ACCOUNTING.name)
-    for key, value in table.items():
-        core.restore(key, value)
-    core.restored()
-    return core
+class Worker(Agent[SessionCore]):
+    """A partition's session agent."""
+
+    def __init__(self, partition: int, partitions: int) -> None:
+        super().__init__(SessionCore, ACCOUNTING, partition, partitions)
+
+
+class GroupWorker(Agent[GroupCore]):
+    """A partition's group agent."""
+
+    def __init__(self, partition: int, partitions: int) -> None:
+        super().__init__(GroupCore, SLOTS, partition, partitions)
 
 
 class System:
@@ -117,7 +129,8 @@ class System:
     Args:
         nases: its NASes. partitions: of each topic. tick_ms: of its ingests. skew_ms: of the second ingest's clock.
         now: the true time. later: do something after so many ms. request: put a Disconnect-Request on the wire.
-        applied: is told of each journal record and what followed; `again` when it was applied before, by a worker that is no more.
+        applied: is told of each journal record and what followed.
+        group_applied: likewise for `group.slots`.
     """
 
     def __init__(
@@ -132,6 +145,7 @@ class System:
         jitter: Callable[[], float],
         request: Callable[[Datagram], None],
         applied: Callable[[Worker, int, Stored, list[Output]], None],
+        group_applied: Callable[[GroupWorker, int, Stored, list[Output]], None],
     ) -> None:
         self.partitions = partitions
         self.tick_ms = tick_ms
@@ -139,6 +153,8 @@ class System:
         self.commands: list[list[Output]] = [[] for _ in range(partitions)]
         self.results: list[list[DisconnectResult]] = [[] for _ in range(partitions)]
         self.workers = [Worker(number, partitions) for number in range(partitions)]
+        self.slots: list[list[Stored]] = [[] for _ in range(partitions)]
+        self.group_workers = [GroupWorker(number, partitions) for number in range(partitions)]
         self._between: deque[Output] = deque()
         self._is_relaying = False
         self.clock_off_ms = [0, skew_ms]
@@ -150,6 +166,7 @@ class System:
         self._jitter = jitter
         self._request = request
         self._applied = applied
+        self._group_applied = group_applied
         self.ingests: list[Ingest | None] = [None, None]
         for number in range(2):
             self.start_ingest(number)
@@ -168,6 +185,33 @@ class System:
         for number in range(self.partitions) if partition == EVERY_PARTITION else (partition,):
             self.journal[number].append(Stored(kind, key, value, self._now(), packet))
             self.catch_up(self.workers[number])
+        if kind == "policy":
+            self.append_slots(kind, partition, key, value)
+
+    def append_slots(self, kind: str, partition: int, key: bytes | None, value: bytes) -> None:
+        """Append to `group.slots`, and let the group agents that are there apply it."""
+        for number in range(self.partitions) if partition == EVERY_PARTITION else (partition,):
+            self.slots[number].append(Stored(kind, key, value, self._now(), None))
+            self.catch_up_groups(number)
+
+    def start_worker(self, number: int) -> None:
+        """A new process takes a partition of sessions over, and one of groups."""
+        self.workers[number].restore()
+        self.group_workers[number].restore()
+        self.catch_up(self.workers[number])
+        self.catch_up_groups(number)
+
+    def catch_up_groups(self, number: int) -> None:
+        """Apply what is in `group.slots` and not in the table."""
+        worker, journal = self.group_workers[number], self.slots[number]
+        while not self.workers[number].down and not self.kafka_away and worker.core.next_offset < len(journal):
+            offset = worker.core.next_offset
+            stored = journal[offset]
+            out: list[Output] = []
+            worker.core.apply(offset, stored.kind, stored.key, stored.value, out)
+            self._group_applied(worker, offset, stored, out)
+            self._between += out
+        self._relay()
 
     def catch_up(self, worker: Worker) -> None:
         """Apply what is in the journal and not in the table."""
@@ -178,21 +222,23 @@ class System:
             out: list[Output] = []
             worker.core.apply(offset, stored.kind, stored.key, stored.value, out)
             self._applied(worker, offset, stored, out)
-            self._between += [output for output in out if output.topic == ACCOUNTING.name]
+            self._between += [output for output in out if output.topic in (ACCOUNTING.name, SLOTS.name)]
             commands = [output for output in out if output.topic == COMMANDS.name]
             for output in commands:
                 self.commands[output.partition].append(output)
             if commands:
                 self._later(1, self.poll)
-        if not self._is_relaying:
-            self._relay()
+        self._relay()
 
     def _relay(self) -> None:
         """Append what the partitions' agents have for each other."""
+        if self._is_relaying:
+            return
         self._is_relaying = True
         while self._between:
             output = self._between.popleft()
-            self.append(output.kind, output.partition, output.key, output.value)
+            append = self.append_slots if output.topic == SLOTS.name else self.append
+            append(output.kind, output.partition, output.key, output.value)
         self._is_relaying = False
 
     def kafka_back(self) -> None:
@@ -205,8 +251,9 @@ class System:
         unwritten, self._unwritten = self._unwritten, []
         for result in unwritten:
             self._write(result)
-        for worker in self.workers:
+        for number, worker in enumerate(self.workers):
             self.catch_up(worker)
+            self.catch_up_groups(number)
         self.poll()
 
     # -- ingests ------------------------------------------------------------------------------------------------------------------
@@ -237,6 +284,9 @@ class System:
             ingest.talking.repeat()  # Kafka is away: one tick waits, not a row of them
         else:
             self._file(ingest, Waiting("tick", EVERY_PARTITION, None, tick, None, lambda: None))
+        if not self.kafka_away:
+            bare = encode(ingest.talking.bare_tick(self.mono_ms(number), self.wall_ms(number)))
+            self.append_slots("tick", EVERY_PARTITION, None, bare)
         self._later(self.tick_ms, lambda: self._tick(number, ingest))
 
     def _file(self, ingest: Ingest, item: Waiting) -> None:
