@@ -27,6 +27,7 @@ from streams.connection_test import (
     finding_of_status,
     is_reply,
     not_configured,
+    not_tested,
     other_ports,
     packet_of,
     questions,
@@ -58,7 +59,8 @@ async def try_connection(configuration: Configuration, nas: Nas, wait_s: float =
         return await _RadiusTest(configuration, nas, way, wait_s).run()
     drivers = ways(configuration)
     try:
-        return await drivers[way.via].test(nas)
+        driver = drivers.get(way.via)
+        return [not_tested(way.via)] if driver is None else await driver.test(nas)
     finally:
         for driver in drivers.values():
             await driver.close()

@@ -94,3 +94,7 @@ DISCONNECT_ACCEPTED = Gauge(
 DISCONNECT_NAS_SILENT = Gauge(
     "curfew_disconnect_nas_silent", "NASes that answer no Disconnect-Request at the moment.", multiprocess_mode="livesum"
 )
+PICKUPS = Counter("curfew_pickup_requests", "Visits of devices that poll, and what they report.", ["what"])
+"""what: `visit`, `report`, `late-report`, `bad-report`, `unauthorized`."""
+PORTAL = Counter("curfew_portal_packets", "Packets at the portal's port (NTF_LOGOUT), by what became of them.", ["what"])
+"""what: `logout`, `unknown-user`, `repeat`, `full`, `not-written`, `unknown-source`, or why it was refused."""

@@ -40,9 +40,6 @@ from schemas.session import DISCONNECT_FIELDS
 from schemas.toml_reader import Reader, bare, known_keys, label
 from schemas.toml_source import Path, Source, parse
 
-ENFORCED_VIA = ("radius", "radsec", "routeros", "none")
-"""The ways to disconnect that this version carries out."""
-
 _CALLS_THE_NAS = ("radius", "radsec", "routeros", "huawei-portal")
 _WANTS: Mapping[Via, Mapping[str, str]] = {
     "coova-mqtt": {

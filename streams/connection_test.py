@@ -54,6 +54,11 @@ def not_configured(nas: Nas) -> Finding | None:
     return None
 
 
+def not_tested(via: str) -> Finding:
+    """That a way cannot be tried from here."""
+    return Finding(via, ok=False, sentence=f"There is no connection test for the way {via}.")
+
+
 def questions(nas: Nas, profile: Profile, nonce: str) -> Sequence[Request]:
     """What is asked for a session that cannot exist, in the order in which the kicker would try it.
 

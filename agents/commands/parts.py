@@ -73,12 +73,22 @@ def kicker(configuration: Configuration) -> None:
     SIGHUP reads NASes and secrets again.
     """
     from agents.kicker import run_kicker  # noqa: PLC0415 - as above
+    from agents.portal import Portal  # noqa: PLC0415 - as above
+    from agents.ways import ways  # noqa: PLC0415 - as above
+    from agents.ways.poll import Poll  # noqa: PLC0415 - as above
 
     config = click.get_current_context().meta[CONFIG_META]
+    poll = Poll(configuration)
+
+    def reread() -> Configuration:
+        changed = load_settings(config)
+        poll.change(changed)
+        return changed
 
     async def work(configuration: Configuration, health: Health, stop: asyncio.Event) -> None:
         await _wait_for_topics(configuration, health, stop)
-        await run_kicker(configuration, health, stop, reread=lambda: load_settings(config))
+        kicking = run_kicker(configuration, health, stop, reread=reread, drivers={**ways(configuration), "poll": poll})
+        await _together(stop, kicking, poll.serve(stop), Portal(configuration).serve(stop))
 
     _run("kicker", configuration, work, 1)
 

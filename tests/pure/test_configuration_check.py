@@ -241,14 +241,6 @@ SECOND = '[[nas]]\nname = "b"\naddresses = ["192.0.2.0/24"]\n'
                 " | Add `secret` or `secret_file`, also where it is the accounting secret."
             ),
         ),
-        (
-            'disconnect = { via = "coova-mqtt", broker = "b:1883", node = "7", node_mac = "02-00-5E-10-00-01" }',
-            (
-                '5:22: warning: `nas.disconnect.via` "coova-mqtt" is kept but not carried out by this version:'
-                " every disconnect there ends as unsupported"
-                ' | Write "radius" if the NAS takes RFC 5176.'
-            ),
-        ),
     ],
 )
 def test_a_wrong_nas_is_told_with_place_and_remedy(text, expected):

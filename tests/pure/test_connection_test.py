@@ -14,6 +14,7 @@ from streams.connection_test import (
     finding_of_status,
     is_reply,
     not_configured,
+    not_tested,
     other_ports,
     packet_of,
     questions,
@@ -124,6 +125,7 @@ def test_each_wrong_thing_has_a_sentence_of_its_own():
         not_configured(nas(via="none")),
         not_configured(Nas(name="a", addresses=("192.0.2.1",), disconnect=Disconnect())),
         not_configured(nas()),
+        not_tested("radsec"),
     ]
     words = [
         "secret is wrong",
@@ -137,7 +139,7 @@ def test_each_wrong_thing_has_a_sentence_of_its_own():
         "`via`",
         "`address`",
     ]
-    for finding, word in zip(findings, [*words, "`secret`"], strict=True):
+    for finding, word in zip(findings, [*words, "`secret`", "radsec"], strict=True):
         assert finding is not None
         assert not finding.ok
         assert word in finding.sentence
