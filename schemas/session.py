@@ -60,7 +60,7 @@ class SessionRow(msgspec.Struct, array_like=True, gc=False):
         slots: groups in which the group agent was told that it counts. asked: those whose verdict on it is awaited.
         verdicts: what was answered so far, until all is.
         alive_ms: the NAS's talking clock at the client's last sign of life; alive_at_ms: when that was, milliseconds since the epoch.
-        probes: how often it was missed since then, each time a probe where the rule has them.
+        probes: how often it was missed since then, each time a probe where the rule has them; probed_ms: the partition's clock at the last.
         session_timeout_s, idle_timeout_s, termination_action: as the NAS told them, where they are believed.
         moved_ms: the NAS's talking clock when octets last moved.
         timeouts: how often it was ordered to go because its time was over.
@@ -138,6 +138,7 @@ class SessionRow(msgspec.Struct, array_like=True, gc=False):
     termination_action: int | str | None = None
     moved_ms: int = 0
     timeouts: int = 0
+    probed_ms: int = 0
     event_believed: bool = False
     disbelieved: tuple[str, ...] = ()
     claim_offset: int = -1

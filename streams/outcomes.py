@@ -90,8 +90,8 @@ def _decided_anew(step: Step, row: SessionRow) -> bool:
             return True
         if row.state == "ended" or not limiting.still_over(step, row, rule):
             return False
-    elif row.state != "ended":
-        return False  # it was stale, and has been heard since
+    elif (row.state == "ended") != (reason != "session-timeout"):
+        return False  # it was stale, and has been heard since; or its time was over, and it has gone
     row.kick_state = None
     disconnects.kick(step, row, reason, rule=rule, text="the command before came too late for the kicker", attempt=row.kick_attempt + 1)
     return True

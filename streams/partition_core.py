@@ -43,7 +43,7 @@ class PartitionCore:
 
     Attributes:
         row: what the partition itself remembers. policy: the version in force.
-        event_types, rejected_reasons: counted since somebody last cleared them, for the metrics.
+        event_types, rejected_reasons, sightings (by outcome): counted since somebody last cleared them, for the metrics.
     """
 
     def __init__(self, partition: int, partitions: int, journal_topic: str, handlers: dict[str, Handler]) -> None:
@@ -54,6 +54,7 @@ class PartitionCore:
         self.policy = NO_POLICY
         self.event_types: dict[str, int] = {}
         self.rejected_reasons: dict[str, int] = {}
+        self.sightings: dict[str, int] = {}
         self._applied = False
         self._handlers = handlers
 

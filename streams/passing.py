@@ -12,11 +12,12 @@ from msgspec.structs import replace
 
 from schemas.codec import decoder
 from schemas.journal import Tick
-from schemas.session import NasRow
+from schemas.session import NasRow, SessionRow
 from schemas.topics import nas_key
-from streams import claims, clock, deaths, ends
+from streams import claims, clock, deaths, ends, timeouts
 from streams.partitioner import partition_of
 from streams.step import Output, Step
+from streams.table import key_of
 
 if TYPE_CHECKING:
     from streams.session_core import SessionCore
@@ -127,13 +128,29 @@ def _note_unheard(core: SessionCore, name: str) -> None:
 
 
 def _find_dead(core: SessionCore, offset: int, nth: int, moved: dict[str, NasRow], out: list[Output]) -> int:
-    died = 0
+    """Sessions that were missed or are dead, and those whose time is over. Each takes one step at a tick, and then has a new deadline."""
+    nases = core.table.nases
     unclaimed, core.table.unclaimed = core.table.unclaimed, {}
+    done: list[str] = []
+
+    def overdue(step: Step, row: SessionRow) -> None:
+        deaths.overdue(step, row, nases[row.nas].clock_ms)
+        done.append(key_of(row))
+
+    def over(step: Step, row: SessionRow) -> None:
+        timeouts.over(step, row)
+        done.append(key_of(row))
+
+    taken = 0
     for name in sorted({*moved, *unclaimed}):
-        clock_ms = core.table.nases[name].clock_ms
-        while died < DEATHS_PER_TICK_MAX and (key := core.table.due(name, clock_ms)) is not None:
-            nth = core.atomically(offset, nth, out, key, lambda step, row, at=clock_ms: deaths.die(step, row, at))  # type: ignore[misc]
-            died += 1
+        while taken < DEATHS_PER_TICK_MAX and (key := core.table.due(name, nases[name].clock_ms)) is not None:
+            nth = core.atomically(offset, nth, out, key, overdue)
+            taken += 1
+    while taken < DEATHS_PER_TICK_MAX and (key := core.table.time_is_over(core.row.clock_ms)) is not None:
+        nth = core.atomically(offset, nth, out, key, over)
+        taken += 1
+    for key in done:
+        core.table.arm(key)
     return nth
 
 

@@ -19,7 +19,21 @@ from schemas.session import (
     SessionRow,
 )
 from schemas.topics import partition_key, policy_row_key
-from streams import claims, clock, group_slots, limiting, liveness, membership_records, metering, outcomes, passing, session_records
+from streams import (
+    claims,
+    clock,
+    group_slots,
+    limiting,
+    liveness,
+    membership_records,
+    memberships,
+    metering,
+    outcomes,
+    passing,
+    session_records,
+    sightings,
+    timeouts,
+)
 from streams.partition_core import Handler, PartitionCore, newer_version
 from streams.rulebook import Rulebook
 from streams.step import Output, Step
@@ -44,9 +58,10 @@ class SessionCore(PartitionCore):
             "quota": metering.order,
             "verdict": group_slots.verdict,
             "claim": claims.claims,
+            "sighting": sightings.sighting,
         }
         super().__init__(partition, partitions, journal_topic, handlers)
-        self.table = Table(self._deadline)
+        self.table = Table(self._deadline, self._time_over, self._is_sighted)
         self.book = Rulebook(self.policy.policy)
         self._rules: dict[str, Liveness | None] = {}
         self._heard: dict[str, int] = {}
@@ -174,13 +189,21 @@ class SessionCore(PartitionCore):
         self._commit(step, out)
         return step.nth
 
-    def _deadline(self, row: SessionRow) -> int | None:
-        if claims.is_open_question(row):
-            return None
-        nas = row.nas
+    def rule_of(self, nas: str) -> Liveness | None:
+        """The liveness rule for a NAS; None: nobody dies there."""
         if nas not in self._rules:
             self._rules[nas] = liveness.rule_for(self.policy.policy, nas)
-        return liveness.deadline_ms(self._rules[nas], row)
+        return self._rules[nas]
+
+    def _deadline(self, row: SessionRow) -> int | None:
+        return None if claims.is_open_question(row) else liveness.deadline_ms(self.rule_of(row.nas), row)
+
+    def _time_over(self, row: SessionRow) -> int | None:
+        known = self.table.identities.get(row.identity)
+        return timeouts.due_ms(self.book, row.groups if known is None else memberships.groups_of(known, row), row)
+
+    def _is_sighted(self, row: SessionRow) -> bool:
+        return liveness.takes_sightings(self.rule_of(row.nas))
 
     def heard_ms(self, nas: str, change: Change) -> int:
         """Where a session heard of now stands on its NAS's talking clock: the same for all of them between two ticks."""
@@ -192,7 +215,8 @@ class SessionCore(PartitionCore):
     def policy_changed(self, version: PolicyVersion, offset: int) -> None:
         """A newer version holds from this offset on."""
         self.book = Rulebook(version.policy)
-        rearm = version.policy.liveness != self.policy.policy.liveness
+        before = self.policy.policy
+        rearm = (version.policy.liveness, version.policy.durations) != (before.liveness, before.durations)
         self._in_force(version, offset)
         self.table.touched[policy_row_key(self.partition)] = None
         self._rules.clear()

@@ -24,7 +24,9 @@ from streams import (
     metering,
     quotas,
     sameness,
+    sightings,
     successors,
+    timeouts,
     transitions,
 )
 from streams.partitioner import partition_of
@@ -84,13 +86,16 @@ def _known(step: Step, row: SessionRow, record: AccountingRecord, action: transi
     if action == "update" and newer and record.interim_interval_s is None:
         row.observed_s = liveness.observed_interval_s(row, heard_ms, record.event_ms, record.session_time_s)
     used, since_ms = quotas.usage_of(row), row.last_seen_ms
+    counters = sightings.counters(row)
     changed = _merge(step, row, record, newer=newer)
-    if row.state != "ended" and heard_ms > row.heard_ms:
-        row.heard_ms = heard_ms
-    if action == "update":
-        if changed or newer:
+    is_back = False
+    if row.state != "ended":
+        row.heard_ms = max(row.heard_ms, heard_ms)
+        is_back = action != "end" and sightings.heard(step, row, record, counters, newer=newer)
+    if action == "update" or is_back:
+        if changed or newer or is_back:
             step.event("session.updated", row)
-        if newer:
+        if newer and action == "update":
             _lives_on(step, row, record)
     elif action == "end":
         ends.end(step, row, "nas-stop", cause=_cause(record), ended_ms=record.event_ms)
@@ -105,6 +110,8 @@ def _known(step: Step, row: SessionRow, record: AccountingRecord, action: transi
 def _merge(step: Step, row: SessionRow, record: AccountingRecord, *, newer: bool) -> bool:
     """A record's facts and the groups that it tells; whether anything that a subscriber sees is different."""
     changed = merge.merge(row, record, step.offset, newer=newer)
+    if newer:
+        timeouts.take(row, record)
     told = step.core.book.told.by(record) if newer else None
     if told is not None and memberships.take(row, told):
         changed = True
@@ -115,6 +122,7 @@ def _open(step: Step, key: str, row: SessionRow, record: AccountingRecord) -> No
     _merge(step, row, record, newer=True)
     row.opened_clock_ms = step.core.row.clock_ms - (record.received_ms - row.order_ms)
     row.heard_ms = step.core.heard_ms(row.nas, step.change)
+    sightings.began(row, record)
     step.change.put(key, row)
     if record.status != "Start":
         claims.want(step, row)
@@ -146,7 +154,10 @@ def _lives_on(step: Step, row: SessionRow, record: AccountingRecord) -> None:
     row.interims += 1
     if row.unproven:
         _prove(step, row, record)
-    if row.kick_state == "acknowledged" and _is_fresh(step, record):
+    if not _is_fresh(step, record):
+        return
+    timeouts.idle(step, row, row.heard_ms)
+    if row.kick_state == "acknowledged":
         _alive(step, row)
 
 
@@ -182,6 +193,7 @@ def _correct(step: Step, row: SessionRow, record: AccountingRecord, *, changed: 
 def _reopen(step: Step, row: SessionRow, record: AccountingRecord, heard_ms: int) -> None:
     row.state, row.said_by, row.cause, row.ended_ms, row.closed_ms = "open", None, None, None, None
     row.heard_ms = heard_ms
+    sightings.began(row, record)
     row.interims += 1
     row.counts, row.unproven = _is_fresh(step, record), True
     claims.want(step, row)

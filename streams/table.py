@@ -4,20 +4,23 @@ Sessions rest as packed bytes (`schemas.session`). Whoever handles a record work
 it; `Table.commit` then stores them, updates the indexes and remembers them for the next checkpoint. A change that is dropped never was:
 so a raise in the middle of a record leaves nothing behind.
 
-Indexes, all derived from the rows: open sessions by identity and by NAS; how many sessions an identity has in the table; one deadline per
-session in a heap per NAS (re-armed when it fires, not at each record); closed sessions by the time of their end. An entry of these two
-heaps never lies after its session's true time, and one that comes up is first held against it. So sessions come up in the order of their
-true times, whether the heaps have grown with the journal or were built from the rows.
+Indexes, all derived from the rows: open sessions by identity and by NAS, and by MAC and address where sightings are taken; how many
+sessions an identity has in the table; one deadline per session in a heap per NAS (re-armed when it fires, not at each record); the ends of
+their times; closed sessions by the time of their end. An entry of these heaps never lies after its session's true time, and one that comes
+up is first held against it. So sessions come up in the order of their true times, whether the heaps have grown with the journal or were
+built from the rows.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from typing import Any
 
 from schemas.session import SESSION_ROW, IdentityRow, NasRow, SessionRow
 from schemas.topics import identity_key, nas_key, session_key
 from streams.merge import text_key
+from streams.whereabouts import Whereabouts
 
 _pack = SESSION_ROW.packed
 _unpack_session = SESSION_ROW.unpacked
@@ -31,6 +34,12 @@ def key_of(row: SessionRow) -> str:
     return session_key(row.nas, text_key(row.acct_session_id))
 
 
+Was = tuple[str, bool, int, str | None, str | None, str | list[str] | None, object]
+"""What the indexes know of a row as it lay in the table: identity, open, interim interval (0: none), MAC, Framed-IP-Address,
+Framed-IPv6-Prefix, and what its time follows from."""
+NEW: Was = ("", False, 0, None, None, None, None)
+
+
 class Change:
     """What one record does to the table, until it is committed or dropped."""
 
@@ -39,7 +48,7 @@ class Change:
     def __init__(self, table: Table) -> None:
         self.table = table
         self.sessions: dict[str, SessionRow | None] = {}
-        self.was: dict[str, tuple[str, bool, int]] = {}  # identity, open, interim interval (0: none): as the row lay in the table
+        self.was: dict[str, Was] = {}
         self.claims: dict[str, tuple[int, int]] = {}  # as in the row: claim_offset and claim_batch, where it has any
         self.identities: dict[str, IdentityRow | None] = {}
         self.nases: dict[str, NasRow] = {}
@@ -52,7 +61,15 @@ class Change:
         if packed is None:
             return None
         self.sessions[key] = row = _unpack_session(packed)
-        self.was[key] = (row.identity, row.state != "ended", row.interim_interval_s or row.observed_s or 0)
+        self.was[key] = (
+            row.identity,
+            row.state != "ended",
+            row.interim_interval_s or row.observed_s or 0,
+            row.device,
+            row.framed_ip_address,
+            row.framed_ipv6_prefix,
+            (row.session_timeout_s, row.groups),
+        )
         if row.claim_offset >= 0 or row.claim_batch >= 0:
             self.claims[key] = (row.claim_offset, row.claim_batch)
         return row
@@ -93,6 +110,8 @@ class Table:
     Attributes:
         rows: packed rows of sessions by their key in `session.table`. identities, nases: the other rows, by name.
         deadline: (open session) -> deadline on its NAS's talking clock, or None. Handed in: it depends on the policy in force.
+        time_over: (open session) -> when its time is over, on the partition's clock, or None. is_sighted: (session) -> whether sightings
+            say anything of it. Likewise. whereabouts: the sessions of which they do, by MAC and address.
         open_count: open sessions.
         lingering: identities without sessions that are remembered for a while, by the time on the partition's clock at which they are
             looked at again.
@@ -101,7 +120,12 @@ class Table:
         touched: keys to be written at the next checkpoint.
     """
 
-    def __init__(self, deadline: Callable[[SessionRow], int | None]) -> None:
+    def __init__(
+        self,
+        deadline: Callable[[SessionRow], int | None],
+        time_over: Callable[[SessionRow], int | None] = lambda _: None,
+        is_sighted: Callable[[SessionRow], bool] = lambda _: False,
+    ) -> None:
         self.rows: dict[str, bytes] = {}
         self.identities: dict[str, IdentityRow] = {}
         self.nases: dict[str, NasRow] = {}
@@ -117,6 +141,10 @@ class Table:
         self.unclaimed: dict[str, None] = {}
         self.touched: dict[str, None] = {}
         self.deadline = deadline
+        self.time_over = time_over
+        self.is_sighted = is_sighted
+        self.times: list[tuple[int, str]] = []
+        self.whereabouts = Whereabouts()
 
     def commit(self, change: Change) -> None:
         """Store what the change holds, update the indexes, remember the rows for the checkpoint."""
@@ -124,10 +152,13 @@ class Table:
             self._store(key, row, change.was.get(key))
             self._index_claim(key, row, change.claims.get(key, NO_CLAIM))
         for identity, known in change.identities.items():
+            before = self.identities.get(identity)
             if known is not None:
                 self.identities[identity] = known
                 if known.lingers_ms >= 0:
                     heapq.heappush(self.lingering, (known.lingers_ms, identity))
+                if before is not None and before.groups != known.groups:
+                    self._arm_times_of(identity)
             elif self.identities.pop(identity, None) is None:
                 continue
             self.touched[identity_key(identity)] = None
@@ -139,6 +170,7 @@ class Table:
         """Build every index from the rows, after a restore or where the rule for deadlines has changed."""
         self.open_of, self.open_on, self.open_count, self.rows_of, self.deadlines, self.closed = {}, {}, 0, {}, {}, []
         self.to_claim, self.claimed, self.unclaimed = [], {}, {}
+        self.times, self.whereabouts = [], Whereabouts()
         for key, packed in self.rows.items():
             row = _unpack_session(packed)
             self.rows_of[row.identity] = self.rows_of.get(row.identity, 0) + 1
@@ -146,6 +178,9 @@ class Table:
                 self._opened(key, row.identity, row.nas)
                 self._arm(key, row)
                 self._note_unclaimed(row)
+                self._arm_time(key, row)
+                if self.is_sighted(row):
+                    self.whereabouts.add(key, row)
             else:
                 self.closed.append((row.closed_ms or 0, key))
             self._index_claim(key, row, NO_CLAIM)
@@ -165,6 +200,18 @@ class Table:
     def due(self, nas: str, clock_ms: int) -> str | None:
         """Take the key of the NAS's session whose deadline was over first on its talking clock; None: there is none."""
         return self._first(self.deadlines.get(nas, []), clock_ms, self.deadline)
+
+    def time_is_over(self, clock_ms: int) -> str | None:
+        """Take the key of the session whose time was over first on the partition's clock; None: there is none."""
+        return self._first(self.times, clock_ms, self.time_over)
+
+    def arm(self, key: str) -> None:
+        """Set the deadline and the time of a session anew that was taken from their heaps, if it is open."""
+        packed = self.rows.get(key)
+        row = None if packed is None else _unpack_session(packed)
+        if row is not None and row.state != "ended":
+            self._arm(key, row)
+            self._arm_time(key, row)
 
     def past_grace(self, closed_before_ms: int) -> str | None:
         """Take the key of the session that was closed first, not after this time on the partition's clock; None: there is none."""
@@ -193,8 +240,8 @@ class Table:
                 heapq.heappush(heap, (at_ms, entry[1]))
         return None
 
-    def _store(self, key: str, row: SessionRow | None, was: tuple[str, bool, int] | None) -> None:
-        was_identity, was_open, was_interval_s = was if was is not None else ("", False, 0)
+    def _store(self, key: str, row: SessionRow | None, was: Was | None) -> None:
+        was_identity, was_open, was_interval_s, *was_at, was_time = was or NEW
         if row is None:
             self.rows.pop(key, None)
         else:
@@ -209,13 +256,17 @@ class Table:
             self._counted(is_identity, 1)
         if was_open and (not is_open or was_identity != is_identity):
             self._closed(key, was_identity)
+        self._move(key, row if is_open else None, was_at if was_open else None)
         if row is None:
             return
         if is_open:
             if not was_open or was_identity != is_identity:
                 self._opened(key, is_identity, row.nas)
-            if not was_open or not was_interval_s or (row.interim_interval_s or row.observed_s or 0) < was_interval_s:
+            interval_s = row.interim_interval_s or row.observed_s or 0
+            if not was_open or (interval_s and not was_interval_s) or interval_s < was_interval_s:
                 self._arm(key, row)  # a shorter interval brings its deadline forward
+            if not was_open or (row.session_timeout_s, row.groups) != was_time:
+                self._arm_time(key, row)
         elif was_open or was is None:
             heapq.heappush(self.closed, (row.closed_ms or 0, key))
 
@@ -271,6 +322,26 @@ class Table:
         deadline_ms = self.deadline(row)
         if deadline_ms is not None:
             heapq.heappush(self.deadlines.setdefault(row.nas, []), (deadline_ms, key))
+
+    def _arm_time(self, key: str, row: SessionRow) -> None:
+        over_ms = self.time_over(row)
+        if over_ms is not None:
+            heapq.heappush(self.times, (over_ms, key))
+
+    def _arm_times_of(self, identity: str) -> None:
+        for key in self.open_of.get(identity, ()):
+            self._arm_time(key, _unpack_session(self.rows[key]))
+
+    def _move(self, key: str, row: SessionRow | None, was_at: list[Any] | None) -> None:
+        """Keep up whose a MAC address and an IP address are; None: it is open no more, it was not open before."""
+        if (row is not None and was_at is not None and [row.device, row.framed_ip_address, row.framed_ipv6_prefix] == was_at) or (
+            was_at is None and row is None
+        ):
+            return
+        if was_at is not None and len(self.whereabouts):
+            self.whereabouts.remove(key, *was_at)
+        if row is not None and self.is_sighted(row):
+            self.whereabouts.add(key, row)
 
 
 def _closed_ms(row: SessionRow) -> int | None:

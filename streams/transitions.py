@@ -6,6 +6,7 @@ follows (behaviours 2.1, 2.2, 2.6):
 
 * `absent`     no row
 * `open`       it runs
+* `suspect`    it runs, and was silent for so long that it was missed or is asked (`streams.liveness`); a sign of life makes it open again
 * `ended`      the NAS said so itself, by Stop
 * `rebooted`   the NAS said so by Accounting-On or -Off, which may have come after what began since
 * `presumed`   we concluded so (stale, kicked, superseded, moved): a record that comes after shows that we were wrong, or what it
@@ -18,7 +19,7 @@ from typing import Literal
 
 from schemas.session import SessionRow
 
-State = Literal["absent", "open", "ended", "rebooted", "presumed"]
+State = Literal["absent", "open", "suspect", "ended", "rebooted", "presumed"]
 Input = Literal["Start", "Interim-Update", "Stop"]
 Sameness = Literal["same", "later", "earlier"]
 Action = Literal[
@@ -54,6 +55,9 @@ TRANSITIONS: dict[tuple[State, Input], Action] = {
     ("open", "Start"): "fill-in",
     ("open", "Interim-Update"): "update",
     ("open", "Stop"): "end",
+    ("suspect", "Start"): "fill-in",
+    ("suspect", "Interim-Update"): "update",
+    ("suspect", "Stop"): "end",
     ("ended", "Start"): "fill-in",
     ("ended", "Interim-Update"): "fill-in",
     ("ended", "Stop"): "correct",
@@ -72,7 +76,7 @@ def state_of(row: SessionRow | None) -> State:
     if row is None:
         return "absent"
     if row.state != "ended":
-        return "open"
+        return row.state
     if row.said_by == "nas-reboot":
         return "rebooted"
     return "presumed" if row.said_by in _OUR_CONCLUSION else "ended"

@@ -184,6 +184,7 @@ def test_a_device_that_went_silent_is_found_removed_and_its_slot_is_free() -> No
     flow.advance(5)
     assert [event.type for event in flow.events() if event.identity == "bob"] == [
         "session.started",
+        "session.suspect",
         "session.stale",
         "session.ended",
         "disconnect.requested",

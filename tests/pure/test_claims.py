@@ -17,6 +17,7 @@ PARTITIONS = 3
 OUTER, REAL = "anonymous", "bob"
 """Two identities of one person, in two partitions."""
 _read = msgspec.json.Decoder(Claims).decode
+DEATH = ["session.suspect", "session.stale", "session.ended", "disconnect.requested"]
 
 
 class Mesh:
@@ -142,7 +143,7 @@ def test_a_shadow_that_fell_silent_asks_before_it_dies() -> None:
     for at_s in range(10, 101, 10):
         partitions.feed(told(REAL, at_s)).pass_time(10, "ap1")
     events = partitions.events()
-    assert [event.type for event in events if event.identity == OUTER] == ["session.started", "session.moved"]
+    assert [event.type for event in events if event.identity == OUTER] == ["session.started", "session.suspect", "session.moved"]
     partitions.of(REAL).open_row()
     partitions.nothing_else()
 
@@ -151,7 +152,13 @@ def test_a_session_that_nobody_else_holds_dies_as_before() -> None:
     """3.3: one tick later."""
     partitions = mesh(start(interim_interval_s=10)).pass_time(40, "ap1")
     events = partitions.events()
-    assert [event.type for event in events] == ["session.started", "session.stale", "session.ended", "disconnect.requested"]
+    assert [event.type for event in events] == [
+        "session.started",
+        "session.suspect",
+        "session.stale",
+        "session.ended",
+        "disconnect.requested",
+    ]
     assert partitions.of("bob").command().reason == "stale"
     partitions.nothing_else()
 
@@ -162,7 +169,7 @@ def test_a_partition_that_is_down_delays_a_death() -> None:
     away = next(number for number in range(PARTITIONS) if number != partition_of("bob", PARTITIONS))
     partitions.down.add(away)
     partitions.pass_time(200, "ap1")
-    assert [event.type for event in partitions.of("bob").events()] == ["session.started"]
+    assert [event.type for event in partitions.of("bob").events()] == ["session.started", "session.suspect"]
     partitions.up(away)
     partitions.pass_time(2, "ap1")
     assert [event.type for event in partitions.of("bob").events()] == ["session.stale", "session.ended", "disconnect.requested"]
@@ -227,7 +234,13 @@ def test_a_session_that_began_by_a_start_asks_nobody_nor_does_one_partition_alon
     assert partitions.delivered == []
     alone = mesh(told("bob", 10), partitions=1).pass_time(50, "ap1")
     assert alone.delivered == []
-    assert [event.type for event in alone.events()] == ["session.started", "session.stale", "session.ended", "disconnect.requested"]
+    assert [event.type for event in alone.events()] == [
+        "session.started",
+        "session.suspect",
+        "session.stale",
+        "session.ended",
+        "disconnect.requested",
+    ]
     assert len(alone.journals[0].commands()) == 1
     partitions.events()
     partitions.nothing_else()

@@ -67,7 +67,7 @@ def test_a_new_liveness_rule_holds_for_sessions_that_are_open_already() -> None:
     """4.9, 3.3: deadlines are armed anew, also with an interval that was shorter before."""
     journal = play(tick(0), policy(Liveness(rule="interim", times=100)), start(interim_interval_s=10)).pass_time(50, "ap1")
     journal.feed(policy(Liveness(rule="interim", times=3), version=2)).pass_time(2, "ap1")
-    assert journal.types() == ["session.started", "session.stale", "session.ended", "disconnect.requested"]
+    assert journal.types() == ["session.started", "session.suspect", "session.stale", "session.ended", "disconnect.requested"]
     assert journal.command().policy_version == 2
     journal.nothing_else()
 
@@ -76,7 +76,7 @@ def test_a_policy_without_liveness_lets_nobody_die() -> None:
     """4.9: the rule is gone, and so are the deadlines."""
     journal = play(tick(0), policy(Liveness(rule="interim")), start(interim_interval_s=10)).pass_time(20, "ap1")
     journal.feed(policy(version=2)).pass_time(60, "ap1")
-    assert journal.types() == ["session.started"]
+    assert journal.types() == ["session.started", "session.suspect"]
     journal.nothing_else()
 
 
@@ -93,7 +93,7 @@ def test_only_the_last_policies_are_remembered() -> None:
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
-        (Record("sighting", b"k", b"{}"), "unknown-kind"),
+        (Record("sighting", b"k", b"{}"), "lacks-fields"),
         (Record("", b"k", b"{}"), "unknown-kind"),
         (Record("accounting", b"bob", None), "no-value"),
         (Record("accounting", b"bob", b"not json"), "not-json"),
@@ -190,8 +190,8 @@ def test_a_raise_at_one_death_stops_neither_the_clock_nor_the_other_deaths(monke
         tick(0), policy(Liveness(rule="interim", times=1)), start("bad", interim_interval_s=9), start("s2", interim_interval_s=9)
     )
     journal.events()
-    die = deaths.die
-    monkeypatch.setattr(deaths, "die", lambda step, row, at_ms: _raise() if row.acct_session_id == "bad" else die(step, row, at_ms))
+    overdue = deaths.overdue
+    monkeypatch.setattr(deaths, "overdue", lambda step, row, at_ms: _raise() if row.acct_session_id == "bad" else overdue(step, row, at_ms))
     journal.pass_time(20, "ap1")
     assert [event.acct_session_id for event in journal.events()] == ["s2"] * 3
     assert [rejected.reason for rejected in journal.rejected()] == ["poison"]

@@ -478,7 +478,14 @@ def stale_session() -> Journal:
     """A session heard of at 10 s with an interval of 10 s, and found dead since; what came out is taken."""
     journal = play(policy(Liveness(rule="interim", times=3)), tick(0))
     journal.feed(start(interim_interval_s=10), interim(at_s=10, input_octets=7)).pass_time(60, "ap1")
-    assert journal.types() == ["session.started", "session.updated", "session.stale", "session.ended", "disconnect.requested"]
+    assert journal.types() == [
+        "session.started",
+        "session.updated",
+        "session.suspect",
+        "session.stale",
+        "session.ended",
+        "disconnect.requested",
+    ]
     assert journal.command().reason == "stale"
     journal.nothing_else()
     return journal

@@ -269,6 +269,10 @@ class Journal:
         """The records refused since this was last asked."""
         return [read_rejected(output.value) for output in self._take(REJECTED.name, "")]
 
+    def take(self, topic: str) -> list[Output]:
+        """What came out for a topic that has no header `kind`, since this was last asked."""
+        return self._take(topic, "")
+
     def nothing_else(self) -> None:
         """Nothing came out that the test has not asked for."""
         assert self._unread == []
@@ -283,6 +287,13 @@ class Journal:
         row = self.row(session, nas)
         assert row is not None
         assert row.state == "open"
+        return row
+
+    def suspect_row(self, session: str = "s1", nas: str = "ap1") -> SessionRow:
+        """The row of a session that is missed."""
+        row = self.row(session, nas)
+        assert row is not None
+        assert row.state == "suspect"
         return row
 
     def ended_row(self, session: str = "s1", nas: str = "ap1") -> SessionRow:
