@@ -33,6 +33,8 @@ BATCHES_MAX: Final = 16
 """Open questions of a partition; while there are so many it asks no new ones."""
 ASK_AGAIN_MS: Final = 60_000
 """On the partition's clock. A journal loses nothing, so this is for a partition whose journal was lost."""
+CATCHES_UP_MS: Final = 30_000
+"""Who asks by a log that is so far behind has not "just heard" of a session."""
 
 _YIELDED: Final = ("moved", "superseded")
 _CLAIMS = decoder(Claims).decode
@@ -95,11 +97,12 @@ def claims(step: Step, value: bytes) -> None:
 def _answer(step: Step, asked: Claims) -> None:
     """Say what is held of it here; what has to yield does so at once."""
     held = []
+    catches_up = asked.time_ms < step.core.row.wall_ms - CATCHES_UP_MS
     for claim in asked.sessions:
         row = step.change.session(session_key(claim.nas, merge.text_key(claim.acct_session_id)))
         if row is None or row.identity == claim.identity:
             continue
-        yields = _yields(row, claim, asked.partition < step.core.partition)
+        yields = _yields(row, claim, asked.partition < step.core.partition, catches_up)
         if yields and row.state != "ended":
             _yield(step, row, claim)
         if not yields or row.said_by in _YIELDED:
@@ -183,23 +186,35 @@ def _is_silent(row: SessionRow) -> bool:
     return row.state != "ended" and row.claimed_ms == row.heard_ms and is_open_question(row)
 
 
-def _yields(mine: SessionRow, asker: Claim, asker_goes_first: bool) -> bool:
-    """Whether what is held here is older than what the asker holds."""
+def _yields(mine: SessionRow, asker: Claim, asker_goes_first: bool, catches_up: bool) -> bool:
+    """Whether what is held here is older than what the asker holds.
+
+    Args:
+        mine: the session as it is held here.
+        asker: as the asker held it when it asked.
+        asker_goes_first: where nothing tells them apart.
+        catches_up: that was long ago by the log's time.
+    """
     open_here, silent_here = mine.state != "ended", _is_silent(mine)
     if mine.said_by in _YIELDED and not open_here:
         return True
-    if asker.silent and open_here and not silent_here:
+    if open_here and ((asker.silent and not silent_here) or (asker.state == "ended" and asker.said_by != "nas-stop")):
         return False
     if silent_here and not asker.silent and asker.state != "ended":
         return True
-    mine_s, its_s = mine.session_time_s or 0, asker.session_time_s or 0
+    mine_s, its_s = _life(mine), _life(asker)
     if mine.event_believed and asker.event_believed:
         one, other = (mine.event_ms, mine_s), (asker.event_ms, its_s)
         return one < other or (one == other and asker_goes_first)
     if asker.silent:  # and so is this one, or it has ended
         return mine_s < its_s or (mine_s == its_s and open_here and asker_goes_first)
     # It was just heard of. A shorter Acct-Session-Time is of a record that was overtaken, or of another session under the same id.
-    return asker.counts and (its_s >= mine_s or 1000 * (mine_s - its_s) > TOLERANCE_MS)
+    return asker.counts and not catches_up and (its_s >= mine_s or 1000 * (mine_s[0] - its_s[0]) > TOLERANCE_MS)
+
+
+def _life(session: SessionRow | Claim) -> tuple[int, bool]:
+    """How long it has lasted in seconds, and whether that is the last word."""
+    return session.session_time_s or 0, session.said_by == "nas-stop"
 
 
 def _yield(step: Step, row: SessionRow, to: Claim) -> None:

@@ -14,7 +14,8 @@ from schemas.disconnect import COMMAND_KIND, DisconnectCommand, DisconnectResult
 from schemas.event import SessionEvent
 from schemas.session import SESSION_ROW, SessionRow
 from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, SLOTS, session_key
-from streams import limits, liveness
+from streams import claims, limits, liveness
+from streams.ids import parse_decision_id
 from streams.session_core import SessionCore
 from streams.step import Output
 from tests.sim.story import TWO_DAYS_MS, Story
@@ -89,11 +90,11 @@ class Checks:
         self._usage: dict[Place, tuple[str, int, int, int]] = {}
         self._seqs: dict[tuple[int, str, int], int] = defaultdict(int)
         self._ids: set[str] = set()
-        self._stopped: set[str] = set()
+        self._stopped: dict[str, int] = {}
         self._boots: set[tuple[int, str]] = set()
         self._heard_ms: dict[str, int] = {}
         self._ordered: dict[str, tuple[str, int]] = {}
-        self._in_flight: dict[str, str] = {}
+        self._in_flight: dict[Place, str] = {}
 
     # -- at each record -----------------------------------------------------------------------------------------------------------
 
@@ -134,7 +135,7 @@ class Checks:
         if event.seq != self._seqs[count]:
             _broken("sequence", f"{event.type} of {count} has {event.seq}, after {self._seqs[count] - 1}")
         if event.type == "session.moved":
-            _broken("identity", f"{event.identity} moved, and nobody's name changes here")
+            self._moved(worker, event)
         if event.type == "session.ended":
             uid = self._uids.get((worker.partition, session_key(event.nas, str(event.acct_session_id))))
             if uid is None:
@@ -142,6 +143,13 @@ class Checks:
             if uid is None:
                 _broken("unknown", f"{event} is of no session")
             self._ended(worker, stored, event, self._world.sessions[uid])
+
+    def _moved(self, worker: Worker, event: SessionEvent) -> None:
+        """Only who has another name by now has moved, or who ended while his Acct-Session-Id was given to another."""
+        uid = self._uids.get((worker.partition, session_key(event.nas, str(event.acct_session_id))))
+        session = None if uid is None else self._world.sessions[uid]
+        if session is None or (session.ended_ms is None and len(set(session.names)) == 1):
+            _broken("identity", f"{uid} is said to have moved from {event.identity}, and its name does not change")
 
     def _ended(self, worker: Worker, stored: Stored, event: SessionEvent, session: TrueSession) -> None:
         if event.said_by != "stale":
@@ -173,30 +181,31 @@ class Checks:
 
     def _take_command(self, command: DisconnectCommand) -> None:
         self.counts["command"] += 1
-        uid = str(command.session["class"])
+        uid, partition = str(command.session["class"]), parse_decision_id(command.id).partition
         if command.id in self._ordered:
             _broken("command-ids", f"{command.id} was given twice")
-        if command.reason != "stale" and uid in self._stopped:
+        if command.reason != "stale" and self._stopped.get(uid) == partition:
             _broken("command-for-ended", f"{uid} is to go for {command.reason}, and its Stop stands before that in the journal")
-        if uid in self._in_flight:
-            _broken("one-in-flight", f"{uid} has {self._in_flight[uid]} in flight, and gets {command.id}")
+        if (partition, uid) in self._in_flight:
+            _broken("one-in-flight", f"{uid} has {self._in_flight[partition, uid]} in flight, and gets {command.id}")
         self._ordered[command.id] = (uid, self._world.now())
-        self._in_flight[uid] = command.id
+        self._in_flight[partition, uid] = command.id
 
     def _take_result(self, result: DisconnectResult) -> None:
         self.counts[f"result {result.outcome}"] += 1
         uid, _ = self._ordered[result.command_id]
         if result.final:
-            if self._in_flight.get(uid) != result.command_id:
+            partition = parse_decision_id(result.command_id).partition
+            if self._in_flight.get((partition, uid)) != result.command_id:
                 _broken("one-final-result", f"{result.command_id} of {uid} has a second final result: {result.outcome}")
-            del self._in_flight[uid]
+            del self._in_flight[partition, uid]
 
     def _session(self, worker: Worker, stored: Stored, session: TrueSession) -> None:
         """After a record about a session: usage never falls, is never more than the truth, and exact once the Stop is in."""
         assert stored.packet is not None
         self._heard_ms[session.uid] = stored.at_ms
         if stored.packet.status == "Stop":
-            self._stopped.add(session.uid)
+            self._stopped.setdefault(session.uid, worker.partition)
         key = session_key(session.nas.traits.name, session.session_id)
         packed = worker.core.table.rows.get(key)
         if packed is None:
@@ -211,14 +220,14 @@ class Checks:
             _broken("usage-falls", f"{uid}: {was[1:]}, then {usage[1:]}")
         self._usage[place] = usage
         if uid == session.uid:
-            self._exact(row, session, stored)
+            self._exact(worker, row, session, stored)
 
-    def _exact(self, row: SessionRow, session: TrueSession, stored: Stored) -> None:
+    def _exact(self, worker: Worker, row: SessionRow, session: TrueSession, stored: Stored) -> None:
         truth = session.usage(stored.at_ms if session.ended_ms is None else session.ended_ms)
         said = (row.session_time_s or 0, row.input_octets or 0, row.output_octets or 0)
         if any(one > true for one, true in zip(said, truth, strict=True)):
             _broken("usage-too-much", f"{session.uid}: {said}, and in truth {truth}")
-        if session.uid not in self._stopped:
+        if self._stopped.get(session.uid) != worker.partition:
             return
         if row.state != "ended":
             _broken("open-after-stop", f"{session.uid} is open, and its Stop is in the journal")
@@ -228,16 +237,25 @@ class Checks:
 
     # -- now and then -------------------------------------------------------------------------------------------------------------
 
-    def sweep(self, now_ms: int) -> None:
-        """No session twice; and whoever vanished is found in time, where its NAS was heard all the while."""
-        seen: dict[str, Place] = {}
+    def sweep(self, now_ms: int, *, quiet: bool = False) -> None:
+        """No session that is open is there twice; and whoever vanished is found in time, where its NAS was heard all the while.
+
+        Args:
+            now_ms: the true time.
+            quiet: so long has nothing happened that no partition has a question to the others any more.
+        """
+        seen: dict[str, tuple[Place, bool, bool]] = {}
         for worker in self._system.workers:
             for key, packed in worker.core.table.rows.items():
                 row = SESSION_ROW.unpacked(packed)
-                uid = str(row.class_)
-                if uid in seen:
-                    _broken("twice", f"{uid} is in {seen[uid]} and in {(worker.partition, key)}")
-                seen[uid] = (worker.partition, key)
+                uid, place, asks = str(row.class_), (worker.partition, key), claims.is_open_question(row)
+                if asks and quiet:
+                    _broken("asks-for-ever", f"{place} is still being asked about")
+                if row.said_by in ("moved", "superseded"):
+                    continue  # its shadow
+                known = seen.setdefault(uid, (place, asks, row.state != "ended"))
+                if known[0] != place and not asks and not known[1] and (row.state != "ended" or known[2]):
+                    _broken("twice", f"{uid} is in {known[0]} and in {place}")
                 if row.state != "ended" and not self._world.is_alive(uid):
                     self._dead(worker, row, self._world.sessions[uid], now_ms)
 
@@ -269,6 +287,7 @@ class Checks:
 
     def at_the_end(self) -> None:
         """All is well again and has been for long enough: the table is the truth, and nothing is under way."""
+        self.sweep(self._world.now(), quiet=True)
         long_ago_ms = self._world.now() - SETTLED_MS
         old = {command_id for command_id, (_, at_ms) in self._ordered.items() if at_ms < long_ago_ms}
         open_uids: set[str] = set()

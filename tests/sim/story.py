@@ -30,6 +30,7 @@ class NasTraits(NamedTuple):
         stops: it sends a Stop for a session that it was told to end.
         primary: the ingest that it asks first.
         says_off: it sends Accounting-Off before a reboot. keeps: it keeps what nobody answered for long, and says since when.
+        ports: a device has its port and its address there, and so one session.
     """
 
     name: str
@@ -47,6 +48,7 @@ class NasTraits(NamedTuple):
     primary: int
     says_off: bool
     keeps: bool
+    ports: bool = False
 
 
 class Event(NamedTuple):
@@ -62,6 +64,7 @@ class Story(NamedTuple):
 
     Attributes:
         skew_ms: the second ingest's wall clock less the first one's. loss: per cent of datagrams. delay_ms: the longest way of one.
+        renamed: per cent of sessions whose User-Name changes under way.
     """
 
     seed: int
@@ -73,6 +76,7 @@ class Story(NamedTuple):
     nases: tuple[NasTraits, ...]
     length_ms: int
     events: tuple[Event, ...]
+    renamed: int = 0
 
 
 def story_of(seed: int) -> Story:
@@ -82,7 +86,7 @@ def story_of(seed: int) -> Story:
     nases = tuple(_traits(chance, number, must_stamp=abs(skew_ms) > 1_000) for number in range(chance.randint(1, 3)))
     length_ms = chance.randint(20, 80) * MINUTE_MS
     events = [*_people(chance, nases, length_ms), *_trouble(chance, nases, length_ms, clocks_lie=abs(skew_ms) > 1_000)]
-    return Story(
+    story = Story(
         seed=seed,
         partitions=chance.choice((1, 2, 3)),
         tick_ms=chance.choice((1_000, 2_000, 5_000)) if length_ms < 40 * MINUTE_MS else 5_000,
@@ -93,6 +97,15 @@ def story_of(seed: int) -> Story:
         length_ms=length_ms,
         events=tuple(sorted(events)),
     )
+    return _with_names(story, Random(f"who {seed}"))
+
+
+def _with_names(story: Story, chance: Random) -> Story:
+    """In every other story names change and devices have ports; by a chance of its own, so that the older seeds tell what they told."""
+    if chance.random() < 0.5:
+        return story
+    nases = tuple(traits._replace(ports=chance.random() < 0.5) for traits in story.nases)
+    return story._replace(nases=nases, renamed=chance.choice((0, 30, 100)), partitions=max(story.partitions, chance.randint(1, 3)))
 
 
 def _traits(chance: Random, number: int, *, must_stamp: bool) -> NasTraits:

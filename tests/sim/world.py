@@ -33,6 +33,7 @@ class TrueSession:
         uid: its own name in the world, and its Class attribute.
         ended_ms: None while it runs. ended_by: logout, vanish, reboot or kick.
         rate: octets a millisecond, in and out.
+        names: what its User-Name is in the Start, in that of its Interims from the first one on, and in the Stop.
     """
 
     uid: str
@@ -45,6 +46,7 @@ class TrueSession:
     ended_ms: int | None = None
     ended_by: str = ""
     interims: int = 0
+    names: tuple[str, str, str] = ("", "", "")
 
     @property
     def mac(self) -> str:
@@ -102,7 +104,7 @@ class World:
     """The NASes and their people.
 
     Args:
-        seed: of the world's chance.
+        seed: of the world's chance. renamed: per cent of sessions whose User-Name changes under way.
         now: the true time in ms. later: do something after so many ms. transmit: put a datagram of a packet on the wire.
     """
 
@@ -110,6 +112,7 @@ class World:
         self,
         seed: int,
         nases: tuple[NasTraits, ...],
+        renamed: int,
         now: Callable[[], int],
         later: Callable[[int, Callable[[], None]], None],
         transmit: Callable[[Packet, bytes], None],
@@ -118,6 +121,7 @@ class World:
         self.sessions: dict[str, TrueSession] = {}
         self._comings: dict[int, int] = {}
         self._seed = seed
+        self._renamed = renamed
         self.now = now
         self._later = later
         self._transmit = transmit
@@ -125,17 +129,27 @@ class World:
     # -- what happens -------------------------------------------------------------------------------------------------------------
 
     def login(self, number: int, nas: TrueNas, user: str, device: int) -> None:
-        """A device comes; if it was on another NAS it is there no more, without a word."""
+        """A device comes; if it was on that port it is there no more, without a word."""
         if not nas.is_up:
             return
+        if nas.traits.ports:
+            for old in [old for old in nas.sessions.values() if old.device == device]:
+                self.leave(old, "replaced")
         self._comings[number] = nth = self._comings.get(number, -1) + 1
         uid = f"u{number}-{nth}"
         nas.counter += 1
         rate = 1 + int(luck(self._seed, uid, "rate") * 300)
-        session = TrueSession(uid, nas, f"{nas.counter:08x}", user, device, self.now(), rate)
+        session = TrueSession(uid, nas, f"{nas.counter:08x}", user, device, self.now(), rate, names=self._names_of(uid, user))
         self.sessions[uid] = nas.sessions[session.session_id] = session
         self._say(session, "Start")
         self._later(nas.traits.interval_s * 1000, lambda: self._interim(session))
+
+    def _names_of(self, uid: str, user: str) -> tuple[str, str, str]:
+        """An outer name in the Start alone, in the Stop alone, or in all but the Interims."""
+        if user.startswith("stays") or luck(self._seed, uid, "renamed") * 100 >= self._renamed:
+            return user, user, user
+        outer = f"outer-{uid}"
+        return ((outer, user, user), (user, user, outer), (outer, user, outer))[int(luck(self._seed, uid, "how") * 3)]
 
     def leave(self, session: TrueSession | None, by: str) -> None:
         """A session ends; only its NAS tells, and not if the device vanishes for the NAS too."""
@@ -192,7 +206,10 @@ class World:
             self._later(session.nas.traits.interval_s * 1000, lambda: self._interim(session))
 
     def _say(self, session: TrueSession, status: str) -> None:
-        attributes = [(1, session.user.encode()), (44, session.session_id.encode()), (31, session.mac.encode()), (25, session.uid.encode())]
+        name = session.names[("Start", "Interim-Update", "Stop").index(status)]
+        attributes = [(1, name.encode()), (44, session.session_id.encode()), (31, session.mac.encode()), (25, session.uid.encode())]
+        if session.nas.traits.ports:
+            attributes += [(5, session.device.to_bytes(4)), (8, (10 << 24 | session.device).to_bytes(4))]
         if status != "Start":
             time_s, octets_in, octets_out = session.usage(self.now())
             attributes += [(46, time_s.to_bytes(4)), (42, (octets_in % WORD).to_bytes(4)), (43, (octets_out % WORD).to_bytes(4))]
