@@ -17,6 +17,8 @@ Answer = Literal["accepted", "gone", "refused", "unanswered", "unsupported"]
 refused: it said no. unanswered: nothing usable came back in time. unsupported: this way cannot end such a session."""
 
 
+WAYS_WITH_SECRET = ("poll", "huawei-portal")
+"""The ways that need `secret` of `disconnect`; without one nothing is sent."""
 WAY_WITHIN_S = 10.0
 PICKUP_WITHIN_S = 75.0
 

@@ -31,7 +31,7 @@ import msgspec
 from schemas.codec import Text
 from schemas.configuration import Disconnect, Nas
 from schemas.disconnect import DisconnectCommand, DisconnectResult, SessionNotice
-from schemas.ways import WayAnswer
+from schemas.ways import WAYS_WITH_SECRET, WayAnswer
 from streams import kick as kicks
 from streams.identifiers import IDENTIFIERS, IdentifierPool, Port
 from streams.kick import AskWay, Event, Input, Kick, Now, NoWay, Output, Report, Send, State, Timer, Wait, Way, session_id, step
@@ -129,6 +129,8 @@ def _target(nas: Nas, profiles: Mapping[str, Profile], ways: Container[str]) -> 
         return _radius_target(nas, way, profiles)
     if way.via not in ways:
         return NoWay("unsupported", f"Sessions of {nas.name} would have to be ended via {way.via}, which this version cannot do.")
+    if way.via in WAYS_WITH_SECRET and not way.secret:
+        return NoWay("no-secret", f"The configuration has no secret for disconnects at {nas.name}.")
     return WayTarget(nas, way.via)
 
 

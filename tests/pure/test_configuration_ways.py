@@ -3,6 +3,10 @@
 import pytest
 
 from schemas.checks import check_configuration
+from schemas.configuration import Disconnect, Nas
+from schemas.ways import WAYS_WITH_SECRET
+from streams.dispatcher import targets
+from streams.kick import NoWay
 from tests.pure.test_configuration_check import NAS, found
 
 PICKUP = '[pickup]\nlisten = "127.0.0.1:8182"\n'
@@ -109,3 +113,13 @@ def test_the_authorities_of_a_broker_are_a_path_and_no_secret():
     assert value is not None
     assert value.nas[0].disconnect is not None
     assert value.nas[0].disconnect.tls_cafile == "ca.pem"
+
+
+@pytest.mark.parametrize("via", WAYS_WITH_SECRET)
+def test_without_its_secret_a_way_ends_as_the_check_says(via):
+    """5.7: no-secret, and nothing is asked."""
+    way = Disconnect(via=via, address="192.0.2.1", node="hut")
+    nas = Nas(name="a", addresses=("192.0.2.1",), secret="s", disconnect=way)
+    (found_way,) = targets([nas], {}, {via}).values()
+    assert isinstance(found_way, NoWay)
+    assert found_way.outcome == "no-secret"
