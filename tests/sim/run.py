@@ -57,7 +57,7 @@ class Simulation:
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._number = count()
         self._loss = story.loss
-        self.world = World(story.seed, story.nases, story.renamed, lambda: self.now_ms, self.later, self._transmit)
+        self.world = World(story, lambda: self.now_ms, self.later, self._transmit)
         chance = Random(story.seed)
         self.system = System(
             story.nases,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from zlib import crc32
 
 from streams.radius.simulated import RefusedRequest, build_accounting_request, build_disconnect_reply, parse_disconnect_request
-from tests.sim.story import NasTraits
+from tests.sim.story import NasTraits, Story
 
 T0_MS = 1_795_199_831_000
 SECRET = b"testing123"
@@ -104,24 +104,22 @@ class World:
     """The NASes and their people.
 
     Args:
-        seed: of the world's chance. renamed: per cent of sessions whose User-Name changes under way.
+        story: its NASes, and the seed of its chance.
         now: the true time in ms. later: do something after so many ms. transmit: put a datagram of a packet on the wire.
     """
 
     def __init__(
         self,
-        seed: int,
-        nases: tuple[NasTraits, ...],
-        renamed: int,
+        story: Story,
         now: Callable[[], int],
         later: Callable[[int, Callable[[], None]], None],
         transmit: Callable[[Packet, bytes], None],
     ) -> None:
-        self.nases = [TrueNas(traits, number) for number, traits in enumerate(nases)]
+        self.nases = [TrueNas(traits, number) for number, traits in enumerate(story.nases)]
         self.sessions: dict[str, TrueSession] = {}
         self._comings: dict[int, int] = {}
-        self._seed = seed
-        self._renamed = renamed
+        self._seed = story.seed
+        self._renamed = story.renamed
         self.now = now
         self._later = later
         self._transmit = transmit
