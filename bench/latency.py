@@ -1,6 +1,7 @@
 """From an accounting packet to the Disconnect-Request at the NAS's port, with the whole product running as in production.
 
 Measured against the bare Kafka round trip, which the way contains twice: packet -> journal -> worker -> commands -> kicker -> request.
+And the same breaches by a group's limit, which is two hops more: worker -> group.slots -> group agent -> journal -> worker.
 """
 
 import gc
@@ -14,7 +15,13 @@ from bench.rig import ROOT, FailedError, Rig, free_port, own_environment
 
 SKETCH_MS = 5
 PARTS = ("ingest", "worker", "kicker")
-POLICY = '[[limit]]\nname = "one-device"\napplies_to = "user"\nmax_sessions = 1\nvictim = "newest"\n'
+GROUP_ADDS_MS = 10
+POLICIES = {
+    "user": '[[limit]]\nname = "one-device"\napplies_to = "user"\nmax_sessions = 1\nvictim = "newest"\n',
+    "group": '[[limit]]\nname = "one-in-group"\napplies_to = "group"\nmax_sessions = 1\nvictim = "newest"\n'
+    '[[membership]]\nattribute = "User-Name"\npattern = "(?P<group>.+)"\n',
+}
+"""The same people breach at the same moments; by the second each is a group of his own."""
 STAGES = {
     "requested": "packet in -> Disconnect-Request",
     "answered": "  of it: -> durable and answered",
@@ -36,14 +43,15 @@ async def measure(rig: Rig) -> Report:
             child.start()
         for child in children:
             await child.ready()
-        _publish(rig, str(config))
         gc.collect()
         gc.freeze()
         gc.disable()
         for rate in sizes.rates:
             bare = await round_trip.measure(configuration, rate, sizes.warm_s / 2, sizes.measured_s / 2)
-            breaches = await network.run(rate, sizes.warm_s, sizes.measured_s)
-            figures[rate] = _figures(breaches, bare)
+            _publish(rig, str(config), POLICIES["user"])
+            figures[rate] = _figures(await network.run(rate, sizes.warm_s, sizes.measured_s), bare)
+            _publish(rig, str(config), POLICIES["group"])
+            figures[rate]["by_group"] = _figures(await network.run(rate, sizes.warm_s, sizes.measured_s), bare)
         told = {name: getattr(network, name) for name in ("unanswered", "given_up", "not_believed", "false", "repeated")}
     finally:
         gc.enable()
@@ -56,9 +64,9 @@ async def measure(rig: Rig) -> Report:
     return _report(rig, figures, told, profile)
 
 
-def _publish(rig: Rig, config: str) -> None:
+def _publish(rig: Rig, config: str, policy: str) -> None:
     file = rig.directory / "latency-policy.toml"
-    file.write_text(POLICY)
+    file.write_text(policy)
     command = rig.command("policy", "agents.cli", "policy", "apply", str(file), "--config", config)
     done = subprocess.run(command, cwd=ROOT, env=own_environment(), capture_output=True, text=True, check=False, timeout=60)
     if done.returncode != 0:
@@ -82,8 +90,10 @@ def _report(rig: Rig, figures: dict[int, dict[str, Any]], told: dict[str, int], 
     rows, notes = [], []
     for rate, figure in figures.items():
         bare = figure["round_trip"]
-        for name, title in {**STAGES, "round_trip": "bare Kafka round trip, same rate"}.items():
-            some = figure[name]
+        by_group = figure["by_group"]
+        titles = {**STAGES, "by_group": "the same, by a group's limit", "round_trip": "bare Kafka round trip, same rate"}
+        for name, title in titles.items():
+            some = by_group["requested"] if name == "by_group" else figure[name]
             if not some:  # the product fell behind for good at this rate
                 rows.append((title, f"{rate:,}", *"-----"))
                 continue
@@ -91,8 +101,13 @@ def _report(rig: Rig, figures: dict[int, dict[str, Any]], told: dict[str, int], 
             rows.append((title, f"{rate:,}", *(f"{some[key]:.1f}" for key in ("p50", "p90", "p99", "max")), ratio))
         if figure["requested"]:
             notes.append(verdict(f"{rate:,} records/s, p50", figure["requested"]["p50"], SKETCH_MS, "ms", more_is_better=False))
-        missing = figure["without_request"]
-        notes.append(f"{rate:,} records/s: {figure['breaches']} breaches, {missing} of them without a Disconnect-Request")
+        if figure["requested"] and by_group["requested"]:
+            adds_ms = by_group["requested"]["p50"] - figure["requested"]["p50"]
+            said = "within" if adds_ms <= GROUP_ADDS_MS else "NOT within"
+            notes.append(f"{rate:,} records/s, p50: a group's limit adds {adds_ms:.1f} ms, {said} the {GROUP_ADDS_MS} ms that it may")
+        for kind, some in (("user", figure), ("group", by_group)):
+            missing = some["without_request"]
+            notes.append(f"{rate:,} records/s, {kind} limit: {some['breaches']} breaches, {missing} of them without a Disconnect-Request")
     notes.append("the way holds two round trips (journal, commands); each request was answered with ACK and, beyond the rate, a Stop")
     notes.append(", ".join(f"{name.replace('_', ' ')}: {count}" for name, count in told.items()))
     columns = ("latency in milliseconds", "records/s", "p50", "p90", "p99", "max", "x round trip p50/p99")
