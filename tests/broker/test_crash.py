@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, REJECTED, RESULTS, TABLE, Topic
+from schemas.group import SLOT_KIND, VERDICT_KIND
+from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, GROUPS, REJECTED, RESULTS, SLOTS, TABLE, Topic
+from streams.group_core import GroupCore
 from tests.support.kafka import Kafka
 from tests.support.load import Load, Name
 from tests.support.model import Replay, compacted, replay
@@ -37,6 +39,13 @@ applies_to = "user"
 max_sessions = 1
 victim = "oldest"
 hold_s = 3
+[[limit]]
+name = "group-total"
+applies_to = "group"
+max_sessions = 30
+[[membership]]
+attribute = "Class"
+pattern = "^group=(?P<group>.+)"
 [[liveness]]
 rule = "interim"
 times = 2
@@ -48,7 +57,9 @@ times = 2
 async def test_killed_and_frozen_parts_lose_nothing_and_change_nothing(
     kafka: Kafka, prefix: str, tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
 ):
-    """1.1, 1.4, 2.8, 7.1: what was answered is in the journal; table, events and commands are those of a model that read this journal."""
+    """1.1, 1.4, 2.8, 4.1, 7.1: what was answered is in the journal; tables, events, commands, slots and the groups' verdicts are those of a
+    model that read the journals.
+    """
     load = Load(seed, NASES, USERS, SECRET.encode(), DAE_SECRET.encode())
     nases = [Nas(nas.identifier, SECRET, nas.dae_port, DAE_SECRET, identifier=nas.identifier, interim_s=3) for nas in load.nases]
     product = Product(tmp_path, kafka.bootstrap, prefix, nases, partitions=PARTITIONS, workers=2, tick_s=TICK_S)
@@ -131,20 +142,36 @@ async def freeze_a_worker(product: Product) -> None:
     await caught_up(product)
 
 
-async def caught_up(product: Product) -> None:
-    """Return when every partition's checkpoint has passed where its journal ends now."""
+async def caught_up(product: Product) -> dict[tuple[Topic, int], int]:
+    """Return when every partition's checkpoint has passed where its journal ends now, of sessions and of groups; and where that was."""
     ends = await journal_ends(product)
 
-    async def next_offsets() -> dict[int, int]:
-        rows = await product.rows("p")
-        return {number: rows.get(f"p:{number}", {}).get("next_offset", 0) for number in range(PARTITIONS)}
+    async def next_offsets() -> dict[tuple[Topic, int], int]:
+        found: dict[tuple[Topic, int], int] = defaultdict(int)
+        for journal, table in ((ACCOUNTING, TABLE), (SLOTS, GROUPS)):
+            for stored in await product.records(table):
+                if stored.key == f"p:{stored.partition}":
+                    found[journal, stored.partition] = stored.value["next_offset"]
+        return found
 
-    await eventually(next_offsets, lambda offsets: all(offsets[number] >= end for number, end in ends.items()), within_s=60.0)
+    await eventually(next_offsets, lambda offsets: all(offsets[place] >= end for place, end in ends.items()), within_s=60.0)
+    return ends
 
 
-async def journal_ends(product: Product) -> dict[int, int]:
-    """Where each partition's journal ends."""
-    return {stored.partition: stored.offset + 1 for stored in await product.records(ACCOUNTING)}
+async def at_rest(product: Product) -> None:
+    """Return when nothing more follows in either journal: sessions and groups answer each other there."""
+    while await caught_up(product) != await journal_ends(product):
+        pass
+
+
+async def journal_ends(product: Product) -> dict[tuple[Topic, int], int]:
+    """Where each partition of the journals ends, ticks aside: they come for ever."""
+    return {
+        (journal, stored.partition): stored.offset + 1
+        for journal in (ACCOUNTING, SLOTS)
+        for stored in await product.records(journal)
+        if stored.kind != "tick"
+    }
 
 
 async def come_to_rest(product: Product, load: Load) -> None:
@@ -160,17 +187,18 @@ async def come_to_rest(product: Product, load: Load) -> None:
     await eventually(open_commands, lambda ids: not ids, within_s=3 * CONFIRM_WITHIN_S + 20.0)
     await eventually(unanswered, lambda count: count == 0, within_s=60.0)
     assert await product.ingest.stop() == 0
-    await caught_up(product)
+    await at_rest(product)
     await eventually(open_commands, lambda ids: not ids, within_s=3 * CONFIRM_WITHIN_S + 20.0)
     assert await product.kicker.stop() == 0
-    await caught_up(product)
+    await at_rest(product)
     for worker in product.workers:
         assert await worker.stop() == 0
 
 
 async def verify(product: Product, load: Load) -> str:
     """Hold what lies in the topics against what was sent, and against the model; in a line, how much that was."""
-    stored = {topic: await product.records(topic) for topic in (ACCOUNTING, TABLE, EVENTS, COMMANDS, RESULTS, REJECTED)}
+    topics = (ACCOUNTING, TABLE, EVENTS, COMMANDS, RESULTS, REJECTED, SLOTS, GROUPS)
+    stored = {topic: await product.records(topic) for topic in topics}
     journal = stored[ACCOUNTING]
     verify_answered(load, journal)
     outputs: dict[tuple[str, int], list[bytes]] = defaultdict(list)
@@ -178,18 +206,29 @@ async def verify(product: Product, load: Load) -> str:
         own = [record for record in journal if record.partition == number]
         wanted: Replay = replay(own, number, PARTITIONS, product.prefix + ACCOUNTING.name)
         assert compacted(stored[TABLE], number) == wanted.rows
-        for output in wanted.outputs:
+        slots = [record for record in stored[SLOTS] if record.partition == number]
+        groups: Replay = replay(slots, number, PARTITIONS, product.prefix + SLOTS.name, GroupCore)
+        assert compacted(stored[GROUPS], number) == groups.rows
+        for output in wanted.outputs + groups.outputs:
             outputs[output.topic, output.partition].append(output.value)
-    for topic in (EVENTS, COMMANDS, REJECTED):
-        verify_outputs(topic, stored[topic], outputs)
+    verdicts = [record for record in journal if record.kind == VERDICT_KIND]
+    said = [record for record in journal if record.kind in (VERDICT_KIND, "claim")]
+    messages = [record for record in stored[SLOTS] if record.kind == SLOT_KIND]
+    for topic, records in ((EVENTS, stored[EVENTS]), (COMMANDS, stored[COMMANDS]), (REJECTED, []), (SLOTS, messages), (ACCOUNTING, said)):
+        verify_outputs(topic, records, outputs)
     verify_sequences(stored[EVENTS])
     verify_results(stored[COMMANDS], stored[RESULTS], journal)
     assert stored[REJECTED] == []
     types = Counter(event.value["type"] for event in stored[EVENTS])
     assert types.keys() >= {"limit.breached", "session.stale", "disconnect.confirmed", "disconnect.refused", "nas.up"}
+    assert {event.value["rule"] for event in stored[EVENTS] if event.value["type"] == "limit.breached"} == {"one-device", "group-total"}
     answered = sum(sent.answered_s is not None for _, sent in load.sent)
     ids = [event.value["id"] for event in stored[EVENTS]]
-    return f"{answered} packets answered, {len(ids)} events ({len(ids) - len(set(ids))} repeats), {types['disconnect.requested']} commands"
+    groups_say = Counter(("granted" if record.value.get("granted") else "refused") for record in verdicts)
+    return (
+        f"{answered} packets answered, {len(ids)} events ({len(ids) - len(set(ids))} repeats), {types['disconnect.requested']} commands, "
+        f"{groups_say['granted']} takes granted and {groups_say['refused']} refused"
+    )
 
 
 def verify_answered(load: Load, journal: list[Stored]) -> None:

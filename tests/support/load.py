@@ -18,6 +18,7 @@ from tests.support.nas import (
     ACCT_SESSION_TIME,
     ACK,
     CALLING_STATION_ID,
+    CLASS,
     USER_NAME,
     Answer,
     Sent,
@@ -28,6 +29,8 @@ STEP_S = 0.01
 UNANSWERED_MAX = 150
 MUTE_SHARE = 0.04
 BOOT_SHARE = 0.0005
+GROUPS = 5
+"""Of the users, told by Class."""
 GONE, PROHIBITED = Answer(ack=False, error_cause=503), Answer(ack=False, error_cause=501)
 
 
@@ -122,6 +125,7 @@ class Load:
             (USER_NAME, session.user.encode()),
             (ACCT_SESSION_ID, session.id.encode()),
             (CALLING_STATION_ID, mac.encode()),
+            (CLASS, f"group=group-{int(session.user[5:]) % GROUPS}".encode()),
             (ACCT_SESSION_TIME, session.time_s.to_bytes(4)),
             (ACCT_INPUT_OCTETS, (session.time_s * 1000).to_bytes(4)),
             (ACCT_OUTPUT_OCTETS, (session.time_s * 3000).to_bytes(4)),

@@ -3,10 +3,11 @@
 No clock, no socket: (a partition's journal) -> the rows and outputs that a worker must have written, however often it died.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from schemas.topics import fence_key
+from streams.group_core import GroupCore
 from streams.session_core import SessionCore
 from streams.step import Output
 from tests.support.product import Stored
@@ -21,9 +22,15 @@ class Replay(NamedTuple):
     outputs: list[Output]
 
 
-def replay(journal: Iterable[Stored], partition: int, partitions: int, journal_topic: str) -> Replay:
+def replay(
+    journal: Iterable[Stored],
+    partition: int,
+    partitions: int,
+    journal_topic: str,
+    make_core: Callable[[int, int, str], SessionCore | GroupCore] = SessionCore,
+) -> Replay:
     """Apply a partition's journal from its first record."""
-    core = SessionCore(partition, partitions, journal_topic)
+    core = make_core(partition, partitions, journal_topic)
     core.restored()
     outputs: list[Output] = []
     for stored in journal:
@@ -33,6 +40,6 @@ def replay(journal: Iterable[Stored], partition: int, partitions: int, journal_t
 
 
 def compacted(table: Iterable[Stored], partition: int) -> Rows:
-    """A partition's rows as a reader of `session.table` has them: the last one of each key, without tombstones and the fence."""
+    """A partition's rows as a reader of the table has them: the last one of each key, without tombstones and the fence."""
     rows = {stored.key or "": stored.octets for stored in table if stored.partition == partition}
     return {key: value for key, value in rows.items() if value is not None and key != fence_key(partition)}
