@@ -1,12 +1,20 @@
-"""What the kicker's process serves beside its kicks: pick-up over HTTP, and the portal's port (behaviour 5.6)."""
+"""The kicker's process and the other ways: what goes out by them, and what it serves for them (behaviours 5.6, 5.7)."""
 
 import asyncio
 import signal
+import time
 
 import aiohttp
+from aiokafka import AIOKafkaProducer
 
+from agents.kafka_client import client_settings, topic_name
 from agents.settings import load_settings
 from agents.topic_admin import ensure_topics
+from agents.topic_reader import reading
+from schemas.codec import encode, loads
+from schemas.disconnect import DisconnectCommand
+from schemas.topics import COMMANDS, RESULTS
+from streams.partitioner import partition_of
 from tests.support.curfew import Curfew
 from tests.support.portal_bas import PortalBas
 from tests.support.udp_peer import closed_port
@@ -36,6 +44,58 @@ addresses = ["127.0.0.1"]
 secret = "s"
 disconnect = {{ via = "huawei-portal", address = "127.0.0.1", secret = "portal-key" }}
 """
+
+
+def order(nas, number, **session):
+    now_ms = time.time_ns() // 1_000_000
+    return DisconnectCommand(
+        id=f"0-{number}-0-bob",
+        time_ms=now_ms,
+        expires_ms=now_ms + 60_000,
+        nas=nas,
+        identity="bob",
+        session={"acct_session_id": f"s{number}", "calling_station_id": "02-00-5E-10-00-01", **session},
+        reason="limit",
+    )
+
+
+async def test_commands_go_out_by_the_ways_of_their_nases_and_end_with_what_these_say(kafka, prefix, tmp_path):
+    """5.6, 5.7: the same results as by RADIUS: a promise is acknowledged, nobody there is gone, no secret is no-secret."""
+    transport, bas = await asyncio.get_running_loop().create_datagram_endpoint(
+        lambda: PortalBas(b"portal-key", {"192.0.2.7"}), local_addr=("127.0.0.1", 0)
+    )
+    config = tmp_path / "curfew.toml"
+    places = {"bootstrap": kafka.bootstrap, "prefix": prefix, "pickup": closed_port(), "portal": closed_port(), "token": "first"}
+    config.write_text(CONFIGURATION.format(**places).replace('secret = "portal-key"', f'port = {bas.port}, secret = "portal-key"'))
+    configuration = load_settings(config, {})
+    await ensure_topics(configuration)
+    orders = {
+        "acknowledged": order("bras", 1, framed_ip_address="192.0.2.7"),
+        "gone": order("bras", 2, framed_ip_address="192.0.2.8"),
+        "unsupported": order("bras", 3),
+    }
+    producer = AIOKafkaProducer(**client_settings(configuration))
+    await producer.start()
+    for one in orders.values():
+        place = {"key": one.nas.encode(), "partition": partition_of(one.nas, 2), "headers": [("kind", b"command")]}
+        await producer.send_and_wait(topic_name(configuration, COMMANDS), encode(one), **place)
+    await producer.stop()
+    kicker = await Curfew(config).start("kicker")
+    found = {}
+    try:
+        async with asyncio.timeout(WITHIN_S), reading(configuration, RESULTS) as reader:
+            async for record in reader.as_they_come():
+                if record is not None:
+                    result = loads(record.value)
+                    found[result["command_id"]] = result["outcome"]
+                if len(found) == len(orders):
+                    break
+    finally:
+        transport.close()
+        kicker.kill()
+        await kicker.wait()
+    assert found == {one.id: outcome for outcome, one in orders.items()}
+    assert sorted(bas.requests) == ["192.0.2.7", "192.0.2.8"]
 
 
 async def test_the_kicker_serves_both_reads_tokens_again_and_ends_as_told(kafka, prefix, tmp_path):
