@@ -22,7 +22,7 @@ import heapq
 from collections import OrderedDict
 from collections.abc import Callable, Container, Iterable, Mapping
 from ipaddress import ip_address
-from itertools import count
+from itertools import chain, count
 from math import ceil
 from typing import NamedTuple
 
@@ -381,7 +381,7 @@ class Dispatcher:
         if not command.coa:
             accepted = self.learned.accepted(command.nas)
             if accepted is not None:
-                asked = preferred(asked, (*map(kicks.without_nas, asked), alone), accepted)
+                asked = preferred(asked, chain(map(kicks.without_nas, asked), (alone,)), accepted)
         return Way(asked, target.endpoint[1], alone)
 
     def _step(self, run: _Run, event: Event, out: Outputs) -> None:

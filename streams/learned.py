@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import msgspec
 
@@ -122,7 +123,8 @@ def preferred(requests: tuple[Request, ...], others: Iterable[Request], accepted
     """The requests with the one first that was accepted; `others` may be it as well, but are not tried otherwise."""
     if accepted is None:
         return requests
-    for one in (*requests, *others):
-        if one.name == accepted.request and tuple(each.name for each in one.attributes) == accepted.attributes:
-            return (one, *(each for each in requests if each != one))
+    names = list(accepted.attributes)
+    for one in chain(requests, others):
+        if [each.name for each in one.attributes] == names and one.name == accepted.request:
+            return requests if one is requests[0] else (one, *(each for each in requests if each != one))
     return requests

@@ -92,7 +92,7 @@ def build_disconnect(
     """
     if not 0 <= identifier <= 255:
         raise ValueError(f"Identifier {identifier} is not one octet")
-    parts = []
+    parts: list[bytes] = []
     for number, octets in attributes:
         if not 0 < number <= 255 or len(octets) > VALUE_OCTETS_MAX:
             raise ValueError(f"attribute {number} of {len(octets)} octets cannot be sent")
