@@ -12,11 +12,20 @@ from types import ModuleType
 import uvloop
 
 from agents.broker import EmbeddedBroker, pick_free_port
-from bench import admission, bulk, groups, ingest, kicks, latency, report, worker
+from bench import admission, bulk, groups, ingest, kicks, latency, report, rules, worker
 from bench.rig import FULL, ROOT, TINY, FailedError, Rig
 from schemas.errors import CurfewError
 
-PARTS: dict[str, ModuleType] = {"ingest": ingest, "worker": worker, "latency": latency, "groups": groups, "kicks": kicks, "bulk": bulk, "admission": admission}
+PARTS: dict[str, ModuleType] = {
+    "ingest": ingest,
+    "worker": worker,
+    "rules": rules,
+    "latency": latency,
+    "groups": groups,
+    "kicks": kicks,
+    "bulk": bulk,
+    "admission": admission,
+}
 
 
 def main() -> int:

@@ -168,7 +168,7 @@ DISCONNECT_FIELDS = (
 """The fields of a session that a Disconnect-Request may carry: `DisconnectCommand.session` holds those the NAS sent."""
 
 
-class Hold(msgspec.Struct, array_like=True, frozen=True):
+class Hold(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A device that a limit evicted and that may not evict in turn (behaviour 4.4); until_ms is on the partition's clock."""
 
     device: str
@@ -176,7 +176,7 @@ class Hold(msgspec.Struct, array_like=True, frozen=True):
     until_ms: int
 
 
-class Window(msgspec.Struct, array_like=True, frozen=True):
+class Window(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """How much of a quota is used in the window that is open (behaviour 4.6).
 
     Attributes:
@@ -198,7 +198,7 @@ class Window(msgspec.Struct, array_like=True, frozen=True):
     order_id: str = ""
 
 
-class Recent(msgspec.Struct, array_like=True, frozen=True):
+class Recent(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The last Starts that a rate counts (behaviour 4.7), as times on the partition's clock, oldest first.
 
     Attributes:

@@ -59,14 +59,16 @@ def verdict(step: Step, value: bytes) -> None:
 
 def _settle(step: Step, key: str, row: SessionRow) -> None:
     wanted: tuple[str, ...] = ()
+    was = step.change.was.get(key)
     if limits.counts(row):
+        wanted = limiting.questions_of(step, row).slots
+        if wanted == row.slots and not row.asked and not row.verdicts and (was is None or was[0] == row.identity):
+            return  # nothing has moved, as by nearly every record
         refused = {answer.group for answer in row.verdicts if answer.refused_by}
-        asked = limiting.questions_of(step, row).group
-        wanted = tuple(group for group in dict.fromkeys(each.group for each in asked) if group not in refused)
+        wanted = tuple(group for group in wanted if group not in refused)
         row.asked = tuple(group for group in row.asked if group in wanted)
     else:
         row.asked, row.verdicts = (), ()
-    was = step.change.was.get(key)
     if was is not None and was[0] != row.identity:
         for group in row.slots:
             _send(step, "free", group, was[0], key)

@@ -51,11 +51,10 @@ def verdict(step: Step, row: SessionRow) -> Verdict:
 def follow(step: Step, row: SessionRow, found: Verdict) -> None:
     """Carry out what `verdict` found: tell of breaches, order who has to go, and ask the groups if the session itself stays."""
     asked = questions_of(step, row)
-    if not _stays(step, row, _before_groups(asked), found) or not asked.group:
+    if not _stays(step, row, _before_groups(asked), found) or not asked.slots:
         return
-    groups = tuple(dict.fromkeys(each.group for each in asked.group))
-    row.asked, row.verdicts = groups, ()
-    row.slots = tuple(group for group in row.slots if group not in groups)  # one that held without asking asks now
+    row.asked, row.verdicts = asked.slots, ()
+    row.slots = tuple(group for group in row.slots if group not in asked.slots)  # one that held without asking asks now
 
 
 def groups_passed(step: Step, row: SessionRow, passed: list[str]) -> None:

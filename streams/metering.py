@@ -16,6 +16,7 @@ from schemas.journal import QuotaOrder
 from schemas.policy import Quota, Rate
 from schemas.session import SessionRow
 from streams import disconnects, limiting, limits, quotas, rates
+from streams.memberships import groups_of
 from streams.step import RecordRefused, Step
 from streams.windows import Span
 
@@ -48,25 +49,21 @@ def used(step: Step, row: SessionRow, before: quotas.Usage, since_ms: int) -> No
         before: its counters until then.
         since_ms: the arrival of the record before, or when the session began; on the clock of `step.time_ms`.
     """
-    asked = limiting.questions_of(step, row).quotas
+    known, now_ms = limiting.known_of(step, row), _now_ms(step)
+    asked = step.core.book.questions(groups_of(known, row)).quotas
+    if not asked:
+        return
     after = quotas.usage_of(row)
     grown = quotas.Usage(after.octets - before.octets, after.time_ms - before.time_ms)
-    if not asked or grown == (0, 0):
+    if grown == (0, 0):
         return
-    known, now_ms = limiting.known_of(step, row), _now_ms(step)
     told = Span(now_ms - max(0, step.time_ms - since_ms), now_ms)
-    met = [
-        (quota, group, quotas.add(quota, quotas.window_of(known, quota, group, step.core.book.calendar, now_ms), grown, told))
-        for quota, group in asked
-        if quota.applies_to != "group"
-    ]
-    windows = [each.window for _, _, each in met]
-    step.change.identities[row.identity] = replace(known, windows=quotas.keep(known, windows, now_ms))
-    for quota, group, each in met:
-        stand = quotas.Stand(quota, group, each.window)
-        if each.share:
-            _tell(step, "quota.warning", row, stand, more=f"; {each.share} % are reached")
-        if each.is_reached:
+    windows, news = quotas.count(known, asked, step.core.book.calendar, grown, told)
+    step.change.identities[row.identity] = replace(known, windows=windows)
+    for stand, met in news:
+        if met.share:
+            _tell(step, "quota.warning", row, stand, more=f"; {met.share} % are reached")
+        if met.is_reached:
             _reached(step, row, stand)
 
 
@@ -96,7 +93,7 @@ def order(step: Step, value: bytes) -> None:
 def _count_start(step: Step, row: SessionRow) -> None:
     asked = limiting.questions_of(step, row).rates
     known = limiting.known_of(step, row)
-    counted = [(r, group, rates.add(known, r, group, step.core.row.clock_ms)) for r, group in asked if r.applies_to != "group"]
+    counted = [(r, group, rates.add(known, r, group, step.core.row.clock_ms)) for r, group in asked]
     step.change.identities[row.identity] = replace(known, recent=rates.keep(known, [each.recent for _, _, each in counted], asked))
     for rate, group, each in counted:
         if not each.is_exceeded:

@@ -75,19 +75,45 @@ def is_spent(quota: Quota, window: Window) -> bool:
     return window.used >= most(quota, window)
 
 
-def add(quota: Quota, window: Window, grown: Usage, told: Span) -> Met:
-    """Add told usage to a window.
+def count(
+    known: IdentityRow, rules: tuple[tuple[Quota, str], ...], calendar: Calendar, grown: Usage, told: Span
+) -> tuple[tuple[Window, ...], list[tuple[Stand, Met]]]:
+    """Add told usage to an identity's windows; nearly every record tells of some, so this is written to be quick.
 
     Args:
-        quota: the rule.
-        window: the one that is open.
-        grown: by how much a session's counters grew.
-        told: between which moments.
+        known: the identity's row.
+        rules: the quotas that the session is about, by name, and in which group.
+        calendar: the windows.
+        grown: by how much the session's counters grew.
+        told: between which moments; the later is now.
+
+    Returns:
+        The identity's windows, and what is to be told.
     """
-    if told.until_ms < window.from_ms:  # the log's clock went back meanwhile
-        told = Span(window.from_ms, window.from_ms)
-    amount = share_in(grown.octets if quota.octets else grown.time_ms, told, Span(window.from_ms, window.until_ms))
-    return judge(quota, replace(window, used=window.used + amount))
+    windows: list[Window] = []
+    news: list[tuple[Stand, Met]] = []
+    old, now_ms = known.windows, told.until_ms
+    is_aligned = len(old) == len(rules)
+    for index, (quota, group) in enumerate(rules):
+        window = old[index] if is_aligned else None
+        if window is None or window.rule != quota.name or window.group != group or now_ms >= window.until_ms:
+            window = window_of(known, quota, group, calendar, now_ms)
+            is_aligned = False
+        from_ms, until_ms, extra, warned = window.from_ms, window.until_ms, window.extra, window.warned
+        amount = grown.octets if quota.octets else grown.time_ms
+        if told.from_ms < from_ms:
+            # where the log's clock went back meanwhile, all of it belongs to the window that is kept
+            amount = share_in(amount, told, Span(from_ms, until_ms)) if now_ms >= from_ms else amount
+        used = window.used + amount
+        window = Window(quota.name, group, from_ms, until_ms, used, extra, warned, window.reached, window.order_id)
+        allowed = (quota.octets or 1000 * (quota.time_s or 0)) + extra
+        if warned or window.reached or used * 100 >= (min(quota.warn_at) if quota.warn_at else 100) * allowed:
+            met = judge(quota, window)
+            window = met.window
+            if met.share or met.is_reached:
+                news.append((Stand(quota, group, window), met))
+        windows.append(window)
+    return tuple(windows) if is_aligned else keep(known, windows, now_ms), news
 
 
 def judge(quota: Quota, window: Window) -> Met:
@@ -112,10 +138,9 @@ def keep(known: IdentityRow, windows: list[Window], now_ms: int) -> tuple[Window
 def spent(known: IdentityRow, quotas: tuple[tuple[Quota, str], ...], calendar: Calendar, now_ms: int) -> Iterator[Stand]:
     """The quotas that somebody has nothing left of."""
     for quota, group in quotas:
-        if quota.applies_to != "group":
-            window = window_of(known, quota, group, calendar, now_ms)
-            if is_spent(quota, window):
-                yield Stand(quota, group, window)
+        window = window_of(known, quota, group, calendar, now_ms)
+        if is_spent(quota, window):
+            yield Stand(quota, group, window)
 
 
 def sentence(stand: Stand) -> str:

@@ -34,14 +34,15 @@ class Questions(NamedTuple):
 
     Attributes:
         first: the user's limits, then those of the user in each group: decided here, before any group is asked.
-        group: limits of whole groups, which the group agent counts.
+        group: limits of whole groups, which the group agent counts. slots: these groups, each once.
         last: limits of guest types: decided here, after the groups.
-        quotas, rates, durations: (rule, group) each.
+        quotas, rates, durations: (rule, group) each, but for those of whole groups; the quotas by name, as their windows are kept.
         keys: (limit's name, group) of all these limits, to see quickly whether another session is counted in one.
     """
 
     first: tuple[Asked, ...]
     group: tuple[Asked, ...]
+    slots: tuple[str, ...]
     last: tuple[Asked, ...]
     quotas: tuple[tuple[Quota, str], ...]
     rates: tuple[tuple[Rate, str], ...]
@@ -54,7 +55,8 @@ class Rulebook:
 
     Attributes:
         policy: what it was made of. told: groups that come with records. calendar: the quotas' windows.
-        has_group_limits: whether any limit counts whole groups. has_meters: whether there is a quota or a rate.
+        has_group_limits: whether any limit counts whole groups. has_quotas, has_meters: whether there is
+            a quota; a quota or a rate.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -62,6 +64,7 @@ class Rulebook:
         self.told = ToldGroups(policy.memberships)
         self.calendar = Calendar()
         self.has_group_limits = any(limit.applies_to == "group" for limit in policy.limits)
+        self.has_quotas = bool(policy.quotas)
         self.has_meters = bool(policy.quotas or policy.rates)
         self._known: dict[tuple[str, ...], Questions] = {}
 
@@ -82,12 +85,23 @@ class Rulebook:
         return Questions(
             first,
             by_kind["group"],
+            tuple(dict.fromkeys(each.group for each in by_kind["group"])),
             last,
-            tuple((quota, group) for quota in policy.quotas for group in scopes(quota, groups)),
-            tuple((rate, group) for rate in policy.rates for group in scopes(rate, groups)),
+            tuple(
+                sorted(
+                    ((quota, group) for quota in policy.quotas if quota.applies_to != "group" for group in scopes(quota, groups)),
+                    key=_name_and_group,
+                )
+            ),
+            tuple((rate, group) for rate in policy.rates if rate.applies_to != "group" for group in scopes(rate, groups)),
             tuple((duration, group) for duration in policy.durations for group in scopes(duration, groups)),
             frozenset((a.limit.name, a.group) for a in asked),
         )
+
+
+def _name_and_group(one: tuple[Quota, str]) -> tuple[str, str]:
+    """The order in which an identity's windows are kept."""
+    return one[0].name, one[1]
 
 
 def scopes(rule: Limit | Quota | Rate | Duration, groups: tuple[str, ...]) -> Iterator[str]:

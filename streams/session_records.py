@@ -17,6 +17,7 @@ from streams import (
     disconnects,
     ends,
     group_slots,
+    habits,
     limiting,
     liveness,
     memberships,
@@ -49,9 +50,18 @@ def accounting(step: Step, value: bytes) -> None:
     if record.status in SESSION_STATUSES:
         if record.acct_session_id is None or not record.identity:
             raise RecordRefused("lacks-fields", f"a {record.status} needs acct_session_id and identity")
+        _learn(step, record)
         _session(step, record, record.acct_session_id)
     elif record.status in NAS_STATUSES:
         _boot(step, record)
+
+
+def _learn(step: Step, record: AccountingRecord) -> None:
+    """What its NAS is like (behaviour 2.11)."""
+    nas = step.change.nas(record.nas) or NasRow(record.nas)
+    learned = habits.after(nas, record, step.core.row.clock_ms, step.core.policy.policy.late_after_s * 1000)
+    if learned is not nas:
+        step.change.nases[record.nas] = learned
 
 
 def _session(step: Step, record: AccountingRecord, session_id: Text) -> None:
@@ -85,7 +95,7 @@ def _known(step: Step, row: SessionRow, record: AccountingRecord, action: transi
     heard_ms = step.core.heard_ms(row.nas, step.change)
     if action == "update" and newer and record.interim_interval_s is None:
         row.observed_s = liveness.observed_interval_s(row, heard_ms, record.event_ms, record.session_time_s)
-    used, since_ms = quotas.usage_of(row), row.last_seen_ms
+    used, since_ms = quotas.usage_of(row) if step.core.book.has_quotas else None, row.last_seen_ms
     counters = sightings.counters(row)
     changed = _merge(step, row, record, newer=newer)
     is_back = False
@@ -103,7 +113,7 @@ def _known(step: Step, row: SessionRow, record: AccountingRecord, action: transi
         _correct(step, row, record, changed=changed)
     elif newer and (action == "reopen-if-newer" or (action == "reopen-if-after-boot" and _outlived(step, row, record))):
         _reopen(step, row, record, heard_ms)
-    if step.core.book.has_meters:
+    if used is not None:
         metering.used(step, row, used, since_ms)
 
 
@@ -126,7 +136,7 @@ def _open(step: Step, key: str, row: SessionRow, record: AccountingRecord) -> No
     step.change.put(key, row)
     if record.status != "Start":
         claims.want(step, row)
-    if record.status != "Start" and step.core.book.has_meters:
+    if record.status != "Start" and step.core.book.has_quotas:
         metering.used(step, row, quotas.Usage(0, 0), row.order_ms)
     if record.status == "Stop":
         ends.end(step, row, "nas-stop", cause=_cause(record), ended_ms=record.event_ms)
@@ -216,7 +226,7 @@ def _rename(step: Step, row: SessionRow, identity: str) -> None:
 
 
 def _is_fresh(step: Step, record: AccountingRecord) -> bool:
-    return record.received_ms - record.event_ms <= step.core.policy.policy.late_after_s * 1000
+    return habits.is_fresh(step.change.nas(record.nas), record, step.core.policy.policy.late_after_s * 1000)
 
 
 def _boot(step: Step, record: AccountingRecord) -> None:
