@@ -22,13 +22,7 @@ def test_the_bench_measures_every_part_against_its_peers_in_one_run(tmp_path: Pa
     command = [sys.executable, "-m", "bench", "--tiny", "--out", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert sorted(file.name for file in tmp_path.glob("*.json")) == [
-        "admission.json",
-        "bulk.json",
-        "ingest.json",
-        "latency.json",
-        "worker.json",
-    ]
+    assert sorted(file.name for file in tmp_path.glob("*.json")) == sorted(f"{part}.json" for part in PARTS)
     ingest, worker, latency = (loads((tmp_path / f"{name}.json").read_bytes()) for name in ("ingest", "worker", "latency"))
     has_peer = shutil.which("freeradius", path=f"{os.environ['PATH']}:/usr/sbin") is not None
     assert {name for name in ingest if name.endswith("-64")} == {"curfew-64"} | ({"freeradius-64"} if has_peer else set())
