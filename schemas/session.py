@@ -265,8 +265,9 @@ class NasRow(msgspec.Struct, array_like=True):
         unheard_ms: the partition's clock since when no ingest hears it. silent: that was told. Both in its home partition only.
         asked_ms: the partition's clock when it was last asked whether it talks; asked: how often without an answer.
         interims: an Interim was heard. mute_sessions: sessions in a row that lasted for long and ended without any.
-        stamps: whether its Event-Timestamps are believed. late_ms: by how much its clock is behind: all its records are late by so much.
-            late_since_ms, late_least_ms, late_most_ms: what that is being learned from; since -1: from nothing.
+        stamps: whether its Event-Timestamps are believed; empty: none was seen that is not.
+        late_ms: by how much its clock is behind: all its records are late by so much. late_since_ms, late_least_ms, late_most_ms: what that
+            is being learned from; since -1: from nothing.
     """
 
     nas: str

@@ -12,7 +12,7 @@ How large a record can get: a packet has 4096 octets at most, so its JSON stays 
 """
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from schemas.accounting import NAS_STATUSES, SESSION_STATUSES
@@ -35,6 +35,12 @@ EVERY_PARTITION: Final = -1
 
 EVENT_TIMESTAMP_OFF_S_MAX: Final = 86_400
 """An Event-Timestamp further than a day from the arrival is not believed."""
+
+FIRST_ACCOUNTING_MS: Final = 852_076_800_000
+"""RFC 2059 is of January 1997: nothing was accounted for before."""
+
+NEVER_S: Final = 2**32 - 1
+"""How some NASes say that a timeout is none; others say 0."""
 
 _NAS_STATUSES: Final = frozenset(NAS_STATUSES)
 _SESSION_STATUSES: Final = frozenset(SESSION_STATUSES)
@@ -147,6 +153,7 @@ class IngestStep:
             "event_source": event_source,
             "attributes": decoded.attributes,
         }
+        disbelieved = _disbelieved(decoded, received_ms, event_source)
         record.update(fields)
         if nas.interim_interval_s is not None:
             record["interim_interval_s"] = nas.interim_interval_s
@@ -154,6 +161,8 @@ class IngestStep:
             record["gigawords"] = True
         if decoded.dropped:
             record["dropped"] = decoded.dropped
+        if disbelieved:
+            record["disbelieved"] = disbelieved
         value = encode(record)
         if identity:
             partition = partition_of(identity, self._partitions)
@@ -189,6 +198,36 @@ _MISSING: Final = {
     "no-status-type": "has no Acct-Status-Type that can be read",
     "no-session-id": "about a session has no Acct-Session-Id",
 }
+
+
+def _disbelieved(decoded: Decoded, received_ms: int, event_source: str) -> list[str]:
+    """Attributes of which the NAS says what cannot be; nothing follows from them, and they stand in `attributes` as they were sent."""
+    fields, names = decoded.fields, []
+    if decoded.event_timestamp_s is not None and event_source != "event-timestamp":
+        names.append("Event-Timestamp")
+    for field, name, is_possible in _POSSIBLE:
+        value = fields.get(field)
+        if value is not None and not is_possible(value, received_ms):
+            decoded.attributes.setdefault(name, value)
+            del fields[field]
+            names.append(name)
+    return names
+
+
+def _began_in_time(seconds: Value, received_ms: int) -> bool:
+    return isinstance(seconds, int) and received_ms - 1000 * seconds >= FIRST_ACCOUNTING_MS
+
+
+def _ends_some_time(seconds: Value, _received_ms: int) -> bool:
+    return isinstance(seconds, int) and 0 < seconds < NEVER_S
+
+
+_POSSIBLE: Final[tuple[tuple[str, str, Callable[[Value, int], bool]], ...]] = (
+    ("session_time_s", "Acct-Session-Time", _began_in_time),
+    ("acct_delay_s", "Acct-Delay-Time", _began_in_time),
+    ("session_timeout_s", "Session-Timeout", _ends_some_time),
+    ("idle_timeout_s", "Idle-Timeout", _ends_some_time),
+)
 
 
 def _event_time(decoded: Decoded, received_ms: int) -> tuple[int, str]:

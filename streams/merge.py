@@ -13,7 +13,7 @@ from schemas.codec import Octets, Text
 from schemas.journal import Claim
 from schemas.session import SessionRow
 from streams.mac import normal_mac
-from streams.sameness import start_by
+from streams.sameness import TOLERANCE_MS, start_by
 from streams.usage import larger, octets_after
 
 _COPIED = (
@@ -80,6 +80,12 @@ def merge(row: SessionRow, record: AccountingRecord, offset: int, *, newer: bool
     Returns:
         Whether anything that a subscriber sees is different: usage, or an attribute.
     """
+    told_s = record.session_time_s
+    if told_s is not None and _outlasts_the_clock(row, record, told_s):
+        record.session_time_s = None
+        _disbelieve(row, ["Acct-Session-Time"])
+    if record.disbelieved:
+        _disbelieve(row, record.disbelieved)
     changed = _merge_usage(row, record, newer=newer)
     if _merge_attributes(row, record, newer=newer):
         changed = True
@@ -103,6 +109,19 @@ def merge_claim(row: SessionRow, claim: Claim) -> bool:
     for name in _USAGE_NAMES:
         setattr(row, name, larger(getattr(row, name), getattr(claim, name)))
     return before != (row.started_ms, *_USAGE(row))
+
+
+def _outlasts_the_clock(row: SessionRow, record: AccountingRecord, session_time_s: int) -> bool:
+    """Whether an Acct-Session-Time is longer than the session can be, by the NAS's clock since its Start as well as by arrival."""
+    if not (row.start_seen and row.start_believed and record.event_source == "event-timestamp"):
+        return False
+    life_ms = max(record.event_ms - (row.started_ms or 0), record.received_ms - row.order_ms)
+    return 1000 * session_time_s > life_ms + max(TOLERANCE_MS, life_ms // 10)
+
+
+def _disbelieve(row: SessionRow, names: list[str]) -> None:
+    if not set(names) <= set(row.disbelieved):
+        row.disbelieved = tuple(sorted({*row.disbelieved, *names}))
 
 
 def _merge_usage(row: SessionRow, record: AccountingRecord, *, newer: bool) -> bool:

@@ -234,3 +234,32 @@ def test_the_largest_packet_makes_a_record_far_below_the_brokers_limit():
     attributes = [(26, number(99999) + bytes((n % 256, 3, 0xFF))) for n in range(440)]
     assert len(filed(request(*attributes)).value) < 100_000
     assert len(filed(request(*[(1, b"\x01" * 253)] * 15)).value) < 100_000
+
+
+@pytest.mark.parametrize(
+    ("number_of", "value", "name", "field"),
+    [
+        (55, 0, "Event-Timestamp", None),  # 1970
+        (55, 2**32 - 1, "Event-Timestamp", None),  # 2106
+        (46, 2**32 - 1, "Acct-Session-Time", "session_time_s"),
+        (41, 2**32 - 1, "Acct-Delay-Time", "acct_delay_s"),
+        (27, 0, "Session-Timeout", "session_timeout_s"),
+        (27, 2**32 - 1, "Session-Timeout", "session_timeout_s"),
+        (28, 0, "Idle-Timeout", "idle_timeout_s"),
+    ],
+)
+def test_a_value_that_cannot_be_is_marked_and_the_record_stays(number_of, value, name, field):
+    """1.3, 1.8: it stands in `attributes` as it was sent, and nothing follows from it."""
+    record = record_of((number_of, number(value)), status=INTERIM)
+    assert record.disbelieved == [name]
+    assert loads(bytes(record.attributes))[name] == value
+    assert field is None or getattr(record, field) is None
+    assert (record.event_ms, record.event_source) == (NOW_MS, "arrival")
+
+
+def test_values_that_can_be_are_believed():
+    """1.8."""
+    stamp = number(NOW_MS // 1000)
+    record = record_of((55, stamp), (46, number(10**8)), (41, number(5)), (27, number(86_400)), (28, number(1)), status=INTERIM)
+    assert record.disbelieved == []
+    assert (record.session_time_s, record.acct_delay_s, record.session_timeout_s, record.idle_timeout_s) == (10**8, 5, 86_400, 1)

@@ -63,9 +63,9 @@ def test_a_start_long_before_the_known_one_is_of_a_session_replaced_since() -> N
     """2.1: it comes too late to matter."""
     journal = play(start(at_s=0), start(at_s=900))
     journal.events()
-    before = journal.state()
+    before = journal.row()
     journal.feed(start(at_s=0, late_s=901))
-    assert journal.state() == before
+    assert journal.row() == before
     journal.nothing_else()
 
 
