@@ -55,7 +55,7 @@ def _not_enforced(rule: msgspec.Struct) -> str | None:
             return None if rule.probe == "none" else f'probe = "{rule.probe}"'
         case Liveness():
             return f'the liveness rule "{rule.rule}"'
-        case Quota(applies_to="group") | Rate(applies_to="group") | Duration():
+        case Quota(applies_to="group") | Rate(applies_to="group"):
             return f'{type(rule).__name__.lower()} "{rule.name}" for applies_to = "{rule.applies_to}"'
         case _:
             return None
