@@ -28,10 +28,8 @@ def test_the_example_checks_clean():
     assert found((ROOT / "deploy" / "policy.example.toml").read_text()) == []
 
 
-def test_the_published_policy_is_right_and_says_what_of_it_waits_for_a_later_version():
-    assert found((HERE / "files" / "policy.toml").read_text()) == [
-        f'29:1: warning: duration "one-hour" for applies_to = "guest-type" is {KEPT}',
-    ]
+def test_the_published_policy_is_right_and_all_of_it_is_enforced():
+    assert found((HERE / "files" / "policy.toml").read_text()) == []
 
 
 def test_the_published_policy_comes_out_with_integers():
