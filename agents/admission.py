@@ -128,8 +128,8 @@ class Admission:
         own = self._configuration.admission
         reservations = Reservations(own.reservation_s * 1000, own.reservations_per_user)
         self.view = view
-        self._desk = Desk(view, IdentityRules(self._configuration.identity), reservations, own.redirect)
-        self.listeners.insert(0, self._desk.moved)
+        desk = self._desk = Desk(view, IdentityRules(self._configuration.identity), reservations, own.redirect, _now_ms())
+        self.listeners.insert(0, lambda moved: desk.moved(moved, _now_ms()))
         gc.freeze()  # what was read stays: nobody has to walk it again and again
         self._is_open.set()
         log.info("the directory is read: %d open sessions", len(view))

@@ -16,19 +16,22 @@ put right at its Start, and one too few is not.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from schemas.admission import Answer, Question
 from schemas.codec import display
+from schemas.group import Standing
 from schemas.journal import PolicyVersion
 from schemas.session import SessionRow
 from streams import limits, quotas
+from streams.admission_groups import Answered, GroupCounts
 from streams.identity import NOBODY, IdentityRules
 from streams.live_view import LiveView, Moved
 from streams.mac import normal_mac
 from streams.memberships import groups_of
 from streams.merge import text_key
-from streams.rulebook import Rulebook
+from streams.rulebook import Asked, Questions, Rulebook
 
 RESERVATIONS_MAX = 1_000_000
 _LAST = 2**62
@@ -40,6 +43,7 @@ class Reservation(NamedTuple):
 
     Attributes:
         id: for people and logs. device: its MAC; None: any device. groups: what the login knew of the user's groups.
+        slots: groups whose limits count it.
         until_ms: on the caller's clock.
     """
 
@@ -48,10 +52,15 @@ class Reservation(NamedTuple):
     device: str | None
     until_ms: float
     groups: tuple[str, ...] = ()
+    slots: tuple[str, ...] = ()
 
 
 class Reservations:
-    """All of them, by identity; bounded per identity and in all."""
+    """All of them, by identity; bounded per identity and in all.
+
+    Attributes:
+        gone: (identity, reservation) that stand no longer, for whoever counts them and takes them out.
+    """
 
     def __init__(self, hold_ms: float, per_user_max: int, in_all_max: int = RESERVATIONS_MAX) -> None:
         self._hold_ms = hold_ms
@@ -60,6 +69,7 @@ class Reservations:
         self._of: dict[str, tuple[Reservation, ...]] = {}
         self._ends: deque[tuple[float, str]] = deque()
         self._count = 0
+        self.gone: list[tuple[str, Reservation]] = []
 
     def __len__(self) -> int:
         return self._count
@@ -76,7 +86,7 @@ class Reservations:
         nas, device = newcomer.nas, newcomer.device
         known = self.of(identity, now_ms)
         same = next((each for each in known if device is not None and (each.nas, each.device) == (nas, device)), None)
-        reservation = Reservation(new_id if same is None else same.id, nas, device, now_ms + self._hold_ms, newcomer.groups)
+        reservation = Reservation(new_id if same is None else same.id, nas, device, now_ms + self._hold_ms, newcomer.groups, newcomer.slots)
         self._ends.append((reservation.until_ms, identity))
         self._keep(identity, (*(each for each in known if each is not same), reservation)[-self._per_user_max :])
         return reservation
@@ -90,7 +100,9 @@ class Reservations:
         return taken
 
     def _keep(self, identity: str, left: tuple[Reservation, ...]) -> None:
-        self._count += len(left) - len(self._of.get(identity, ()))
+        before, kept = self._of.get(identity, ()), {each.id for each in left}
+        self._count += len(left) - len(before)
+        self.gone += [(identity, each) for each in before if each.id not in kept]
         if left:
             self._of[identity] = left
         else:
@@ -112,12 +124,18 @@ class Desk:
         view: what is open. reservations: what is as good as open.
     """
 
-    def __init__(self, view: LiveView, rules: IdentityRules, reservations: Reservations, redirect: str | None = None) -> None:
+    def __init__(
+        self, view: LiveView, rules: IdentityRules, reservations: Reservations, redirect: str | None = None, now_ms: float = 0
+    ) -> None:
         self.view = view
+        self._groups = GroupCounts()
         self.reservations = reservations
         self._rules = rules
         self._redirect = redirect
         self._books: dict[int, Rulebook] = {}
+        for partition in view.partitions:
+            for key in partition.keys(nas=""):
+                self._hold(key, partition.session(key), now_ms)
 
     def ask(self, question: Question, now_ms: float, new_id: str) -> Answer:
         """Answer a question; one that is allowed is reserved for.
@@ -143,12 +161,36 @@ class Desk:
         newcomer = SessionRow(question.nas, "", identity, "open", device=device, order_ms=_LAST, last_seen_ms=_LAST, opened_offset=_LAST)
         newcomer.groups = question.groups
         scene = limits.Scene(self._book(home.policy), home.identity(identity), home.row.clock_ms)
+        asked = scene.book.questions(groups_of(scene.known, newcomer))
+        newcomer.slots = tuple(dict.fromkeys(each.group for each in asked.group))
         others = [row for row in rows if limits.counts(row)] + [_as_row(each, identity, nth) for nth, each in enumerate(reserved)]
-        found = _decide(scene, newcomer, others, home.row.wall_ms)
+        self._settle()
+        found = _spent(scene, asked, home.row.wall_ms) or _decide(
+            scene, asked, newcomer, others, lambda: self._of_groups(scene, asked, newcomer, now_ms)
+        )
         if found.refused:
             return Answer(allowed=False, reason=found.reason, rule=found.rule, redirect=self._redirect, policy_version=version)
         reservation = self.reservations.reserve(identity, newcomer, now_ms, new_id)
+        self._settle()
+        self._groups.hold(reservation.id, newcomer, newcomer.slots, round(now_ms))
         return Answer(allowed=True, reason=found.reason, rule=found.rule, reservation=reservation.id, policy_version=version)
+
+    def _of_groups(self, scene: limits.Scene, asked: Questions, newcomer: SessionRow, now_ms: float) -> Answered:
+        if not asked.group:
+            return Answered(None, None, [], [])
+        held = [hold.rule for hold in scene.known.holds if hold.device == newcomer.device and scene.clock_ms < hold.until_ms]
+        return self._groups.ask(asked.group, newcomer, held, round(now_ms), scene.book.policy.limits)
+
+    def _hold(self, key: str, row: SessionRow | None, now_ms: float) -> None:
+        if row is not None and row.slots:
+            age_ms = self.view.home_of(row.identity).row.clock_ms - row.opened_clock_ms
+            self._groups.hold(key, row, row.slots, round(now_ms) - age_ms)
+
+    def _settle(self) -> None:
+        """Reservations that are gone hold no slots."""
+        for identity, gone in self.reservations.gone:
+            self._groups.free(gone.id, identity, gone.slots)
+        self.reservations.gone.clear()
 
     def _book(self, version: PolicyVersion) -> Rulebook:
         """A version ready to be asked; partitions may be one version apart for a moment."""
@@ -161,30 +203,63 @@ class Desk:
         fields = {"user_name": question.user, "calling_station_id": question.calling_station_id or ""}
         return self._rules.identity_of(fields, question.nas)
 
-    def moved(self, moved: Moved) -> Reservation | None:
+    def moved(self, moved: Moved, now_ms: float) -> None:
         """A session is not as it was: one that has begun consumes the reservation that was for it."""
-        row = moved.after
-        if moved.before is not None or row is None:
-            return None
-        return self.reservations.consume(row.identity, row.nas, row.device)
+        before, after = moved.before, moved.after
+        if before is not None:
+            self._groups.free(moved.key, before.identity, before.slots)
+        if after is not None:
+            self._hold(moved.key, after, now_ms)
+            if before is None:
+                self.reservations.consume(after.identity, after.nas, after.device)
+                self._settle()
 
 
-def _decide(scene: limits.Scene, newcomer: SessionRow, others: list[SessionRow], wall_ms: int) -> _Found:
-    """Ask what is asked when a session starts, in the same order: quotas, limits of the user, in groups, of guest types."""
-    asked = scene.book.questions(groups_of(scene.known, newcomer))
+def _spent(scene: limits.Scene, asked: Questions, wall_ms: int) -> _Found | None:
+    """The first quota that is spent and disconnects: it is asked before any limit, as at a Start."""
     for stand in quotas.spent(scene.known, asked.quotas, scene.book.calendar, wall_ms):
         if stand.quota.action == "disconnect":
             return _Found(stand.quota.name, quotas.sentence(stand), refused=True)
-    verdict = limits.decide(scene, (*asked.first, *asked.last), newcomer, others)
-    breach = verdict.breach or next(iter(verdict.reported), None)
-    if breach is None:
-        return _Found(None, "; ".join(verdict.passed) or "no limit applies", refused=False)
-    rule, refused = breach.asked.limit.name, newcomer in breach.victims
-    if refused:
-        reserved = sum(row.opened_offset < 0 for row in breach.counted)
-        return _Found(rule, breach.text + (f"; {reserved} of them reserved a moment ago" if reserved else ""), refused=True)
-    what = "another session goes when this one starts" if breach.victims else "the rule lets it be"
-    return _Found(rule, f"{breach.text}; {what}", refused=False)
+    return None
+
+
+def _decide(
+    scene: limits.Scene, asked: Questions, newcomer: SessionRow, others: list[SessionRow], ask_groups: Callable[[], Answered]
+) -> _Found:
+    """Ask the limits in the order in which a Start is asked: the user's, the user's in groups, the groups', the guest types'."""
+    first = limits.decide(scene, asked.first, newcomer, others)
+    if first.breach is not None:
+        return _of_breach(first.breach, newcomer)
+    groups = ask_groups()
+    if groups.refused is not None and groups.standing is not None:
+        return _of_breach(_group_breach(scene, groups.refused, groups.standing, newcomer, others), newcomer)
+    last = limits.decide(scene, asked.last, newcomer, others)
+    if last.breach is not None:
+        return _of_breach(last.breach, newcomer)
+    for told in (*first.reported, *last.reported):
+        return _Found(told.asked.limit.name, f"{told.text}; the rule lets it be", refused=False)
+    passed = [*first.passed, *groups.passed, *last.passed]
+    return _Found(None, "; ".join([*groups.reported, *passed]) or "no limit applies", refused=False)
+
+
+def _group_breach(scene: limits.Scene, asked: Asked, standing: Standing, newcomer: SessionRow, others: list[SessionRow]) -> limits.Breach:
+    """What follows from a group that is full: as at a Start, one of the user's own sessions may go instead."""
+    text = limits.breach_text(asked, standing.current, standing.max)
+    held = limits.is_held(asked.limit, newcomer, scene.known.holds, scene.clock_ms)
+    if held:
+        text += "; this device was evicted by it a moment ago"
+    own = [row for row in others if asked.group in row.slots]
+    victims = [newcomer] if held or asked.limit.victim_scope == "group" else limits.choose(asked.limit, newcomer, own)
+    return limits.Breach(asked, standing.current, own, victims, text)
+
+
+def _of_breach(breach: limits.Breach, newcomer: SessionRow) -> _Found:
+    """Refused is who would go himself."""
+    rule = breach.asked.limit.name
+    if newcomer not in breach.victims:
+        return _Found(rule, f"{breach.text}; another session goes when this one starts", refused=False)
+    reserved = sum(row.opened_offset < 0 for row in breach.counted)
+    return _Found(rule, breach.text + (f"; {reserved} of them reserved a moment ago" if reserved else ""), refused=True)
 
 
 def _device(question: Question) -> str | None:
@@ -213,6 +288,7 @@ def _as_row(reservation: Reservation, identity: str, nth: int) -> SessionRow:
         *(reservation.nas, reservation.id, identity, "open"),
         device=reservation.device,
         groups=reservation.groups,
+        slots=reservation.slots,
         opened_clock_ms=_LAST,
         order_ms=newest,
         last_seen_ms=newest,

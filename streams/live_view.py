@@ -23,7 +23,7 @@ import msgspec
 from schemas.codec import Text, decoder
 from schemas.event import EventType
 from schemas.journal import PolicyVersion
-from schemas.policy import Policy
+from schemas.policy import GUEST, Policy
 from schemas.session import IDENTITY_ROW, PARTITION_ROW, SESSION_ROW, IdentityRow, KickState, PartitionRow, SessionRow
 from schemas.topics import partition_key, policy_row_key, session_key
 from streams.ids import parse_decision_id
@@ -206,6 +206,7 @@ class PartitionView:
             row.order_ms, row.opened_offset, row.started_ms = told.time_ms, later.offset, told.started_ms
             row.last_seen_ms = told.last_seen_ms or told.time_ms
             row.opened_clock_ms = self.row.clock_ms
+            row.slots = tuple(group for group in self.identity(told.identity).groups if not group.startswith(GUEST))
             row.counts = not self._is_old_news(told)
         elif row is not None and told.command_id is not None and (told.type == "disconnect.requested" or told.command_id == row.kick_id):
             row = msgspec.structs.replace(row)

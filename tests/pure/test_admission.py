@@ -57,7 +57,7 @@ class Rig:
         number = self.view.partitions.index(home)
         home.take_row(key.encode(), value)
         for moved in home.take_row(partition_key(number).encode(), PARTITION_ROW.named(PartitionRow(number))):
-            self.desk.moved(moved)
+            self.desk.moved(moved, self.now_ms)
 
 
 def test_n_are_let_in_and_the_next_is_refused_before_it_is_online() -> None:
@@ -329,3 +329,46 @@ def test_until_the_window_of_a_quota_closes_admission_refuses(action: str, *, al
     if not allowed:
         assert answer.reason == "user quota daily: 100 B of 100 B used this day"
     assert rig.ask("eve", mac=PHONE).allowed
+
+
+def test_a_group_that_is_full_lets_nobody_in() -> None:
+    """4.1, section 6: group max 2; Pablo and Peter are in, Alice is refused; who reserves takes a slot too, until it lapses."""
+    rig = Rig(in_group(2, "group", group="g1"))
+    for user in ("pablo", "peter", "alice"):
+        rig.know(IdentityRow(user, groups=("g1",)))
+    rig.start("s1", PHONE, user="pablo", slots=("g1",))
+    passed = rig.ask("peter", mac=LAPTOP)
+    assert (passed.allowed, passed.reason) == (True, "group-2 in g1: 1 open of 2 allowed")
+    refused = rig.ask("alice", mac=TABLET)
+    assert (refused.allowed, refused.rule, refused.reason) == (False, "group-2", "group limit group-2 in g1: 2 open of 2 allowed")
+    assert rig.ask("bob", mac=TABLET).allowed
+    assert rig.ask("bob", mac=PHONE, groups=("g1",)).rule == "group-2"
+    rig.start("s2", LAPTOP, user="peter", slots=("g1",))
+    assert not rig.ask("alice", mac=TABLET).allowed
+    rig.stop("s1", user="pablo")
+    assert rig.ask("alice", mac=TABLET).allowed
+    assert not rig.ask("pablo", mac=PHONE).allowed
+    rig.now_ms += HOLD_MS
+    assert rig.ask("pablo", mac=PHONE).allowed
+
+
+def test_a_group_that_is_full_lets_in_whose_own_session_makes_room() -> None:
+    """4.4: a group's limit takes its victim among the user's own sessions."""
+    rig = Rig(in_group(1, "group", group="g1", victim="oldest"))
+    rig.know(IdentityRow("bob", groups=("g1",)))
+    rig.know(IdentityRow("eve", groups=("g1",)))
+    rig.start("s1", PHONE, slots=("g1",))
+    allowed = rig.ask(mac=LAPTOP)
+    assert (allowed.allowed, allowed.rule) == (True, "group-1")
+    assert allowed.reason == "group limit group-1 in g1: 1 open of 1 allowed; another session goes when this one starts"
+    assert not rig.ask("eve", mac=TABLET).allowed
+
+
+def test_the_user_is_asked_before_the_group_and_the_guest_type_after_it() -> None:
+    """4.1, section 6: the first that fails is the named reason."""
+    groups = ("g1", "guest:hotspot")
+    rig = Rig(in_group(0, "guest-type"), in_group(0, "group"), user_limit(0, "user"))
+    assert rig.ask(groups=groups).rule == "user"
+    rig = Rig(in_group(0, "guest-type"), in_group(0, "group"))
+    assert rig.ask(groups=groups).rule == "group-0"
+    assert Rig(in_group(0, "guest-type"), in_group(1, "group")).ask(groups=groups).rule == "guest-type-0"
