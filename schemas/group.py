@@ -29,7 +29,7 @@ class SlotMessage(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     Attributes:
         op: `take`: may this session have a slot? Answered by a verdict. `hold`: it has one, whatever the limits say (it was there before
             the rule, or its disconnect failed); not answered. `free`: it has ended, or is being disconnected. `gone`: as `free`, in answer
-            to a `check`: the session agent does not have it. `use`: it used so much more (for quotas of the group).
+            to a `check`: the session agent does not have it.
         group: the group's name.
         identity: whose session.
         session: its key in `session.table` (`s:` NAS/session).
@@ -45,11 +45,9 @@ class SlotMessage(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
         frees: sessions of this identity that leave the group first, in the same stroke, so that nobody else gets their slots.
         because: the records that it rests on, beside its own.
         stays: for a hold: its disconnect failed, so no limit chooses it again.
-        octets: for `use`: input and output octets more than last said.
-        time_s: for `use`: seconds of session time more than last said.
     """
 
-    op: Literal["take", "hold", "free", "gone", "use"]
+    op: Literal["take", "hold", "free", "gone"]
     group: str
     identity: str
     session: str
@@ -65,8 +63,6 @@ class SlotMessage(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     frees: list[str] = []
     because: list[RecordRef] = []
     stays: bool = False
-    octets: int = 0
-    time_s: int = 0
 
 
 class Standing(msgspec.Struct, frozen=True):

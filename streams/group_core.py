@@ -273,9 +273,7 @@ def _slot(step: GroupStep, value: bytes) -> None:
         _take(step, key, message)
     elif message.op == "hold":
         step.slots[key] = _row(step, message)
-    elif message.op in ("free", "gone"):
-        if key not in step.core.table.rows:
-            return
+    elif key in step.core.table.rows:
         step.slots[key] = None
         if message.op == "gone":
             known = step.core.table.groups.get(message.group) or GroupRow(message.group)

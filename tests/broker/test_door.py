@@ -17,7 +17,7 @@ from agents.topic_reader import kind_of, reading
 from schemas.codec import decoder, encode
 from schemas.journal import PolicyVersion, Rejected
 from schemas.policy import Limit, Policy
-from schemas.topics import ACCOUNTING, POLICY, REJECTED
+from schemas.topics import ACCOUNTING, POLICY, REJECTED, SLOTS
 from tests.support.schemas import validate
 
 PARTITIONS = 3
@@ -50,18 +50,19 @@ async def records_of(configuration, topic):
 
 
 async def versions_in_journal(configuration):
-    """(partition, version) of all policy records, in no order."""
+    """(journal, partition, version) of all policy records of both journals, in order."""
     found = []
-    for record in await records_of(configuration, ACCOUNTING):
-        assert (kind_of(record), record.key) == ("policy", None)
-        validate(ACCOUNTING, None, "policy", record.value)
-        found.append((record.partition, decoder(PolicyVersion).decode(record.value).version))
+    for journal in (ACCOUNTING, SLOTS):
+        for record in await records_of(configuration, journal):
+            assert (kind_of(record), record.key) == ("policy", None)
+            validate(journal, None, "policy", record.value)
+            found.append((journal.name, record.partition, decoder(PolicyVersion).decode(record.value).version))
     return sorted(found)
 
 
 async def in_journal(configuration, *versions):
     """Wait until each partition holds these versions; return all that the journal holds then."""
-    wanted = {(partition, version) for partition in range(PARTITIONS) for version in versions}
+    wanted = set(each(*versions))
     deadline = time.monotonic() + APPEAR_WITHIN_S
     while not wanted <= set(found := await versions_in_journal(configuration)):
         assert time.monotonic() < deadline, f"{found} lacks some of {wanted}"
@@ -81,7 +82,8 @@ def policy(max_sessions):
 
 
 def each(*versions):
-    return sorted((partition, version) for partition in range(PARTITIONS) for version in versions)
+    places = [(journal.name, partition) for journal in (ACCOUNTING, SLOTS) for partition in range(PARTITIONS)]
+    return sorted((*place, version) for place in places for version in versions)
 
 
 async def test_a_published_version_reaches_every_partition_once(configuration):

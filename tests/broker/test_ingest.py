@@ -30,6 +30,7 @@ from tests.support.ingest import (
     refused,
     request,
     running_ingest,
+    slots_ticks,
     status_server,
 )
 from tests.support.kafka import Kafka
@@ -286,6 +287,17 @@ async def test_ticks_come_into_every_partition_in_order_and_tell_who_talks(kafka
         told = [ceased for tick in made[last:] for ceased in tick.ceased]
         # A tick that found its predecessor still waiting for Kafka was left out: the full one after it says the same by silence.
         assert [name for name, silent_ms in told if silent_ms > 1000] == ["campus"] or any(tick.full for tick in made[last + 1 :])
+
+
+async def test_bare_ticks_come_into_every_partition_of_the_groups_journal(kafka: Kafka, prefix: str):
+    """4.3: the group agent's only clock."""
+    configuration = await make_installation(kafka.bootstrap, prefix, tick_s=0.3)
+    async with running_ingest(configuration) as running, asyncio.timeout(60):
+        while not all(len(made) > 2 for made in (await slots_ticks(configuration)).values()):  # noqa: ASYNC110 - what is waited for is in Kafka
+            await asyncio.sleep(0.1)
+    for made in (await slots_ticks(configuration)).values():
+        assert {(tick.ingest, tick.full, tick.period_ms) for tick in made} == {(running.ingest.id, False, 300)}
+        assert [tick.mono_ms for tick in made] == sorted(tick.mono_ms for tick in made)
 
 
 async def test_two_ingests_share_one_port_and_each_packet_is_taken_once(kafka: Kafka, prefix: str):

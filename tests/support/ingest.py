@@ -18,7 +18,7 @@ from schemas.codec import decoder
 from schemas.configuration import Configuration, Kafka, Nas
 from schemas.configuration import Ingest as IngestSettings
 from schemas.journal import Tick
-from schemas.topics import ACCOUNTING
+from schemas.topics import ACCOUNTING, SLOTS
 from streams.radius.authenticator import ZEROS, message_authenticator, verify_response
 from streams.radius.respond import STATUS_SERVER
 from streams.radius.simulated import build_accounting_request
@@ -178,6 +178,15 @@ async def journal(configuration: Configuration) -> tuple[list[AccountingRecord],
                 assert record.key == (decoded.identity.encode() or None)
                 records.append(decoded)
     return records, ticks
+
+
+async def slots_ticks(configuration: Configuration) -> dict[int, list[Tick]]:
+    """What is in `group.slots`, by partition: an ingest writes nothing but ticks there."""
+    ticks: dict[int, list[Tick]] = {}
+    for partition, found in (await read_all(configuration, SLOTS)).items():
+        assert all((record.key, dict(record.headers)) == (None, {"kind": b"tick"}) for record in found)
+        ticks[partition] = [TICK.decode(record.value) for record in found]
+    return ticks
 
 
 def refused(reason: str) -> float:
