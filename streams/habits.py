@@ -37,9 +37,8 @@ def after(nas: NasRow, record: AccountingRecord, clock_ms: int, late_after_ms: i
     if record.status == "Interim-Update":
         if not nas.interims or nas.mute_sessions:
             nas = replace(nas, interims=True, mute_sessions=0)
-    elif record.status == "Stop" and not nas.interims and nas.mute_sessions < MUTE_SESSIONS_MAX:
-        if (record.session_time_s or 0) >= MUTE_AFTER_S:
-            nas = replace(nas, mute_sessions=nas.mute_sessions + 1)
+    elif _lacks_interims(record) and not nas.interims and nas.mute_sessions < MUTE_SESSIONS_MAX:
+        nas = replace(nas, mute_sessions=nas.mute_sessions + 1)
     if record.event_source != "event-timestamp":
         if nas.stamps != "disbelieved" and "Event-Timestamp" in record.disbelieved:
             nas = replace(nas, stamps="disbelieved")
@@ -64,6 +63,10 @@ def is_fresh(nas: NasRow | None, record: AccountingRecord, late_after_ms: int) -
     if nas is None or record.event_source != "event-timestamp" or 1000 * (record.acct_delay_s or 0) > late_after_ms:
         return False
     return nas.late_ms > 0 and _late_ms(record) - nas.late_ms <= late_after_ms
+
+
+def _lacks_interims(record: AccountingRecord) -> bool:
+    return record.status == "Stop" and (record.session_time_s or 0) >= MUTE_AFTER_S
 
 
 def _late_ms(record: AccountingRecord) -> int:

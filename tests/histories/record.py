@@ -7,32 +7,31 @@ from pathlib import Path
 from schemas.codec import encode
 from schemas.configuration import Identity, Nas
 from schemas.disconnect import Outcome
-from schemas.policy import Liveness
+from schemas.policy import Limit, Liveness
 from streams.ingest_step import IngestStep
 from streams.talking import Talking
 from tests.histories import Line, play, write
 from tests.support.journal import Record, interim, on, operator, policy, read_command, result, start, stop, tick, user_limit
 
-CORPUS = Path(__file__).parents[1] / "corpus" / "rigA-hostapd.jsonl"
-HOSTAPD_SECONDS = 180
+CORPUS = Path(__file__).parents[1] / "corpus"
 
 
-def hostapd() -> Iterator[Record]:
-    """What hostapd said in its first minutes, as an ingest would have filed it, with a tick each second."""
-    packets = [json.loads(line) for line in CORPUS.read_text("utf-8").splitlines()]
+def corpus(name: str, nas: str, seconds: int, *rules: Limit | Liveness) -> Iterator[Record]:
+    """What a rig's corpus holds of its first minutes, as an ingest would have filed it, with a tick each second."""
+    packets = [json.loads(line) for line in (CORPUS / f"{name}.jsonl").read_text("utf-8").splitlines()]
     packets = [packet for packet in packets if packet["code"] == "Accounting-Request"]
     began_ms = round(packets[0]["ts"] * 1000)
-    nas = Nas(name="hostapd", addresses=("127.0.0.1/32",), secret=packets[0]["secret"], interim_interval_s=60)
-    step = IngestStep([nas], Identity(), 1, "history")
+    configured = Nas(name=nas, addresses=("127.0.0.1/32",), secret=packets[0]["secret"], interim_interval_s=60)
+    step = IngestStep([configured], Identity(), 1, "history")
     talking = Talking("history", 1000, 60_000)
-    yield policy(user_limit(1, "one-device", victim="oldest"), Liveness(rule="interim", times=3))
+    yield policy(*rules)
     next_tick_ms = began_ms
     for packet in packets:
         at_ms = round(packet["ts"] * 1000)
-        while next_tick_ms <= at_ms and next_tick_ms < began_ms + HOSTAPD_SECONDS * 1000:
+        while next_tick_ms <= at_ms and next_tick_ms < began_ms + seconds * 1000:
             yield Record("tick", None, encode(talking.tick(next_tick_ms - began_ms, next_tick_ms)))
             next_tick_ms += 1000
-        if at_ms >= began_ms + HOSTAPD_SECONDS * 1000:
+        if at_ms >= began_ms + seconds * 1000:
             return
         source = packet["peer"].rpartition(":")[0]
         admitted = step.admit(bytes.fromhex(packet["hex"]), source)
@@ -41,6 +40,16 @@ def hostapd() -> Iterator[Record]:
             if not isinstance(filed, str):
                 talking.heard(filed.nas, at_ms - began_ms)
                 yield Record("accounting", filed.key, filed.value)
+
+
+def hostapd() -> Iterator[Record]:
+    """Supplicants on a wired hostapd, and its Accounting-On."""
+    return corpus("rigA-hostapd", "hostapd", 180, user_limit(1, "one-device", victim="oldest"), Liveness(rule="interim", times=3))
+
+
+def freeradius() -> Iterator[Record]:
+    """Several NASes behind one proxy, Interims, Gigawords, names with realms, all of it within six minutes."""
+    return corpus("rigC-freeradius", "proxy", 400, user_limit(1, "one", victim="newest"), Liveness(rule="interim", times=3))
 
 
 def crafted() -> Iterator[Line]:
@@ -80,6 +89,7 @@ def crafted() -> Iterator[Line]:
 
 HISTORIES: dict[str, tuple[str, Callable[[], Iterator[Line]]]] = {
     "hostapd": ("hostapd 2.10, wired; one device a user, the oldest goes", lambda: play(hostapd())),
+    "freeradius": ("FreeRADIUS 3.2.1 as a proxy; one device a user, the newest goes", lambda: play(freeradius())),
     "crafted": ("one of each thing that a session can go through", crafted),
 }
 

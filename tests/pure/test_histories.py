@@ -5,7 +5,7 @@ import pytest
 from schemas.topics import COMMANDS, EVENTS, REJECTED
 from tests.histories import FOLDER, Line, play, read
 from tests.histories.record import HISTORIES
-from tests.support.journal import read_event
+from tests.support.journal import Journal, read_event
 
 
 def history(name: str) -> list[Line]:
@@ -23,6 +23,17 @@ def test_a_recorded_journal_leads_to_the_same_outputs(name: str) -> None:
     recorded = history(name)
     for offset, (told, line) in enumerate(zip(recorded, play(line.record for line in recorded), strict=True)):
         assert line.out == told.out, f"record {offset} of {name}"
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_a_recorded_journal_cut_at_any_record_and_restored_leads_to_the_same_outputs(name: str) -> None:
+    """2.8: nothing is forgotten at a restart, wherever it comes."""
+    recorded = history(name)
+    journal = Journal()
+    for offset, told in enumerate(recorded):
+        before = len(journal.outputs)
+        journal.restart().feed(told.record)
+        assert journal.outputs[before:] == told.out, f"record {offset} of {name}"
 
 
 @pytest.mark.parametrize("name", HISTORIES)
