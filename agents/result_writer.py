@@ -15,8 +15,8 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import NamedTuple
 
+import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
@@ -32,7 +32,7 @@ END_WITHIN_S = 10.0
 log = logging.getLogger(__name__)
 
 
-class Record(NamedTuple):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One record: topic (with the installation's prefix), partition, key, value, headers."""
 
     topic: str
@@ -42,7 +42,7 @@ class Record(NamedTuple):
     headers: Sequence[tuple[str, bytes]]
 
 
-class Delivery(NamedTuple):
+class Delivery(msgspec.Struct, frozen=True):
     """Records that belong together, and who is told at which offsets they stand once all of them are durable."""
 
     records: tuple[Record, ...]

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from agents.health import Health
-from agents.kafka_client import client_settings, idempotent_producer, topic_name
+from agents.kafka_client import client_settings, close, idempotent_producer, topic_name
 from agents.kicker import Kicker
 from bench.report import Report, show_profile
 from bench.rig import PARTITIONS, Child, FailedError, Rig, cpu_s_of
@@ -184,6 +184,7 @@ async def _idle(configuration: Configuration, times: int) -> list[float]:
             kicker._forget([command.id])  # noqa: SLF001 - nobody answers here
             await asyncio.sleep(0.012)  # at the pace of one NAS's budget
     kicker._end_kicks()  # noqa: SLF001 - closes its sockets
+    await close(kicker._consumer)  # noqa: SLF001 - it was never started
     return took_us
 
 

@@ -11,7 +11,8 @@ the one unused for longest (RFC 5080 section 2.2.2).
 from __future__ import annotations
 
 from array import array
-from typing import NamedTuple
+
+import msgspec
 
 IDENTIFIERS = 256
 REST_MS = 300_000
@@ -53,7 +54,7 @@ class IdentifierSpace:
         return min(self._free_at_ms)
 
 
-class Port(NamedTuple):
+class Port(msgspec.Struct, frozen=True, gc=False):
     """A source port (its place in the pool) and an Identifier on it."""
 
     place: int

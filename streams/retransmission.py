@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 
 class Schedule(NamedTuple):
     """The RFC's variables.
@@ -31,7 +33,7 @@ class Schedule(NamedTuple):
 RFC5080 = Schedule()
 
 
-class Transmission(NamedTuple):
+class Transmission(msgspec.Struct, frozen=True, gc=False):
     """Where an exchange stands after a transmission.
 
     Attributes:

@@ -4,8 +4,16 @@ import hmac
 from hashlib import md5
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from streams.radius.authenticator import BadAuthenticator, verify_keyed_request, verify_response, verify_status_server
+from streams.radius.authenticator import (
+    BadAuthenticator,
+    message_authenticator,
+    verify_keyed_request,
+    verify_response,
+    verify_status_server,
+)
 from streams.radius.respond import accounting_response
 from streams.radius.simulated import build_accounting_request
 
@@ -105,3 +113,10 @@ def test_a_response_belongs_to_one_request():
     assert response[20:] == b"\x21\x03p"
     assert verify_response(response, request, SECRET) is None
     assert verify_response(response, other, SECRET) == BadAuthenticator.AUTHENTICATOR
+
+
+@given(st.binary(min_size=1, max_size=200), st.binary(max_size=300))
+def test_the_message_authenticator_is_hmac_md5_whatever_the_secret_s_length(secret, attributes):
+    """5.1, RFC 2104: Python's own is the oracle; beyond 64 octets the secret's digest takes its place."""
+    header, zeros = b"\x28\x07\x01\x00", bytes(16)
+    assert message_authenticator(header, zeros, attributes, secret) == hmac.digest(secret, header + zeros + attributes, "md5")
