@@ -11,12 +11,13 @@ from typing import Any
 import msgspec
 from aiokafka.structs import ConsumerRecord
 
+from agents.kafka_client import topic_name
 from agents.policy_log import read_versions
 from agents.topic_reader import TopicReader, kind_of, reading
 from schemas.codec import JsonValue, loads
 from schemas.configuration import Configuration
 from schemas.disconnect import NOTICE_KIND
-from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, RESULTS, Topic
+from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, RESULTS, SLOTS, Topic
 from streams.ids import DecisionId
 
 CLOCKS_DIFFER_MS = 60_000
@@ -24,14 +25,16 @@ SEARCHED_MAX = 1_000_000
 
 
 class Record(msgspec.Struct, kw_only=True):
-    """A journal record as it lies there, or that it is not there any more.
+    """A record as it lies in a journal, or that it is not there any more.
 
     Attributes:
+        topic: the session agent's journal (`radius.accounting`) or the group agent's (`group.slots`), by its name in this installation.
         found: False: expired, or never written.
         timestamp_ms: Kafka's.
         value: the JSON; None if it is none.
     """
 
+    topic: str
     partition: int
     offset: int
     found: bool = False
@@ -71,22 +74,26 @@ async def explain_decision(configuration: Configuration, asked: DecisionId, text
         KafkaUnreachableError: Kafka does not answer.
         TopicsMissingError: a topic is not there.
     """
-    async with reading(configuration, ACCOUNTING) as journal:
+    journals = {topic_name(configuration, topic): topic for topic in (ACCOUNTING, SLOTS)}
+    async with reading(configuration, *journals.values()) as journal:
         if asked.partition >= journal.partitions[ACCOUNTING]:
             return None
-        found = Explanation(id=text, record=await _record(journal, asked.partition, asked.offset))
+        own = topic_name(configuration, ACCOUNTING)
+        found = Explanation(id=text, record=await _record(journal, ACCOUNTING, own, asked.partition, asked.offset))
         await _what_followed(configuration, asked, found)
-        for place in _named(found):
-            found.because.append(await _record(journal, *place))
+        for name, partition, offset in _named(found):
+            if name in journals:
+                found.because.append(await _record(journal, journals[name], name, partition, offset))
     await _rule(configuration, found)
     return found
 
 
-async def _record(journal: TopicReader, partition: int, offset: int) -> Record:
-    record = await journal.one(ACCOUNTING, partition, offset)
+async def _record(journal: TopicReader, topic: Topic, name: str, partition: int, offset: int) -> Record:
+    record = await journal.one(topic, partition, offset)
     if record is None:
-        return Record(partition=partition, offset=offset)
+        return Record(topic=name, partition=partition, offset=offset)
     return Record(
+        topic=name,
         partition=partition,
         offset=offset,
         found=True,
@@ -126,11 +133,12 @@ async def _search(reader: TopicReader, into: dict[Topic, list[JsonValue]], start
             into[topic].append(value)
 
 
-def _named(found: Explanation) -> list[tuple[int, int]]:
+def _named(found: Explanation) -> list[tuple[str, int, int]]:
     """The records that the decision itself names, each once."""
     decisions = [each for each in (*found.events, *found.commands) if each["id"] == found.id] or [*found.events, *found.commands]
-    places = [(ref["partition"], ref["offset"]) for decision in decisions for ref in decision.get("because", [])]
-    return [place for place in dict.fromkeys(places) if place != (found.record.partition, found.record.offset)]
+    places = [(ref["topic"], ref["partition"], ref["offset"]) for decision in decisions for ref in decision.get("because", [])]
+    own = (found.record.topic, found.record.partition, found.record.offset)
+    return [place for place in dict.fromkeys(places) if place != own]
 
 
 async def _rule(configuration: Configuration, found: Explanation) -> None:

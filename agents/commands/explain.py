@@ -59,7 +59,7 @@ def _lines(found: Explanation) -> Iterator[str]:
 
 
 def _place(record: Record) -> str:
-    where = f"journal partition {record.partition}, offset {record.offset}"
+    where = f"{record.topic} partition {record.partition}, offset {record.offset}"
     if not record.found:
         return f"{where}: the record is not there (expired, or never written)"
     return f"{where}: {record.kind or 'no kind'}, taken in {moment(record.timestamp_ms)}"

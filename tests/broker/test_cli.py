@@ -503,3 +503,110 @@ async def test_a_kafka_that_does_not_answer_is_given_up_after_ten_seconds(tmp_pa
     assert (ended.status, ended.out) == (1, "")
     assert ended.err.startswith(f"Error: Kafka at {address} ")
     assert ended.err.count("\n") == 1, ended.err
+
+
+# -- groups, quotas, and a policy that is enforced -----------------------------------------------------------------------------------------
+
+QUOTA_FILE = """
+[[quota]]
+name = "daily"
+applies_to = "user"
+octets = "1 GiB"
+per = "day"
+[[limit]]
+name = "staff-one"
+applies_to = "user-in-group"
+group = "staff"
+max_sessions = 1
+on_change = "enforce"
+"""
+
+
+async def in_force(curfew, hand, configuration, file):
+    """Publish a policy file and have the hand take it; the disconnect commands that follow."""
+    ended = await curfew("policy", "apply", str(file))
+    assert ended.status == 0, ended.err
+    version = (await records_of(configuration, POLICY))[-1]
+    for partition in range(PARTITIONS):
+        await hand.write("policy", None, version.value, partition)
+    return await hand.work()
+
+
+async def test_groups_are_set_shown_and_counted_in(curfew, hand, configuration, tmp_path):
+    """INTERFACES `groups set`, `show`; `sessions` shows in which limits each counts."""
+    (tmp_path / "policy.toml").write_text(QUOTA_FILE)
+    await in_force(curfew, hand, configuration, tmp_path / "policy.toml")
+    said = await curfew("groups", "set", "Alice@example.net", "staff", "night shift", "guest:day")
+    assert (said.status, said.out) == (0, "alice: guest:day, night shift, staff\n")
+    await hand.account("Start", "alice", "a-1")
+    await hand.work()
+    assert (await curfew("groups", "show", "ALICE", "--json")).objects == [
+        {"identity": "alice", "groups": ["guest:day", "night shift", "staff"], "told_by_sessions": {}}
+    ]
+    assert [row["counts_in"] for row in (await curfew("sessions", "--json")).objects] == [["staff-one in staff"]]
+    assert "staff-one in staff" in (await curfew("sessions", "--user", "alice")).out
+    await curfew("groups", "set", "alice")
+    await hand.work()
+    assert (await curfew("groups", "show", "alice")).out == "alice: in no group\n"
+    wrong = await curfew("groups", "set", "anonymous", "staff")
+    assert (wrong.status, wrong.err) == (2, "Error: 'anonymous' is nobody's name ([identity] not_an_identity)\n")
+
+
+async def test_a_hundred_thousand_memberships_are_imported_and_a_file_with_a_mistake_in_no_part(curfew, configuration, tmp_path):
+    """Issue C "Memberships": how long it took is told and not judged here."""
+    file = tmp_path / "people.csv"
+    file.write_text("user,group\n" + "".join(f"user{n},g{n % 100},g{n % 7}\n" for n in range(100_000)))
+    ended = await curfew("groups", "import", str(file), "--json")
+    assert ended.status == 0, ended.err
+    (told,) = ended.objects
+    assert told["users"] == 100_000
+    assert len(await records_of(configuration, ACCOUNTING)) == 100_000
+    file.write_text("alice,staff\n,staff\nbob,\x01\n")
+    wrong = await curfew("groups", "import", str(file))
+    assert wrong.status == 2
+    assert [line.split(": ", 2)[1] for line in wrong.err.splitlines()] == [str(file), "line 3"]
+    assert len(await records_of(configuration, ACCOUNTING)) == 100_000
+
+
+async def test_a_quota_is_shown_topped_up_and_begun_anew(curfew, hand, configuration, tmp_path):
+    """4.6."""
+    (tmp_path / "policy.toml").write_text(QUOTA_FILE)
+    await in_force(curfew, hand, configuration, tmp_path / "policy.toml")
+    await hand.account("Start", "alice", "a-1")
+    await hand.account("Interim-Update", "alice", "a-1", session_time_s=1, output_octets=2**29)
+    await hand.work()
+
+    async def window():
+        (row,) = (await curfew("quota", "show", "alice", "--json")).objects
+        return row["rule"], row["used"], row["extra"]
+
+    assert await window() == ("daily", 2**29, 0)
+    assert "512.0 MiB  1.0 GiB" in (await curfew("quota", "show", "alice")).out
+    assert (await curfew("quota", "topup", "alice", "daily", "1 GiB", "--reason", "paid")).status == 0
+    await hand.work()
+    assert await window() == ("daily", 2**29, 2**30)
+    assert (await curfew("quota", "reset", "alice", "daily")).status == 0
+    await hand.work()
+    assert await window() == ("daily", 0, 2**30)
+    assert (await curfew("quota", "topup", "alice", "daily", "1 h")).status == 2
+    assert (await curfew("quota", "reset", "alice", "weekly")).status == 2
+
+
+async def test_a_policy_says_whom_it_would_hit_before_it_is_published_and_the_way_back_is_a_version(curfew, hand, configuration, tmp_path):
+    """4.9: the number that it would hit is shown before it is applied; going back is publishing the old one again."""
+    (first := tmp_path / "first.toml").write_text(POLICY_FILE.replace("max_sessions = 1", "max_sessions = 9"))
+    await in_force(curfew, hand, configuration, first)
+    for number in range(3):
+        await hand.account("Start", "alice", f"a-{number}", mac=f"02-00-5E-10-00-0{number}")
+    await hand.work()
+    (strict := tmp_path / "strict.toml").write_text(POLICY_FILE + 'on_change = "enforce"\n')
+    shown = await curfew("policy", "apply", str(strict), "--dry-run")
+    assert (shown.status, shown.err) == (0, '"one" is enforced at once: it would disconnect 2 sessions of 1 user.\n')
+    assert (await curfew("policy", "apply", str(strict), "--dry-run", "--json")).objects == [{"would_disconnect": {"one": 2}}]
+    assert len(await records_of(configuration, POLICY)) == 1
+    commands = await in_force(curfew, hand, configuration, strict)
+    assert [command.session["acct_session_id"] for command in commands] == ["a-0", "a-1"]
+    back = await curfew("policy", "apply", "--version", "1")
+    assert "version 3 is published." in back.err
+    assert (await curfew("policy", "apply", "--version", "9")).status == 2
+    assert (await curfew("policy", "apply")).status == 2

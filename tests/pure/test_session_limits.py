@@ -449,3 +449,24 @@ def test_enforcing_is_the_same_whatever_order_the_sessions_came_in_after_a_resto
     commands = [journal.feed(rule).commands() for journal in (there, restored)]
     assert [command.identity for command in commands[0]] == ["al", "bob"]
     assert commands[0] == commands[1]
+
+
+# -- 4.9: why ------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("victim", ["newest", "oldest", "all-others"])
+def test_a_decision_can_be_made_again_from_exactly_the_records_it_names(victim: str) -> None:
+    """4.9: with the policy version that it names, and nothing else of the journal."""
+    rule = policy(user_limit(2, "two", victim=victim), version=3)
+    records = [tick(0), policy(user_limit(9), version=1), start("e1", "eve"), start("s0"), tick(1), groups("al", "g"), start("s1", at_s=1)]
+    records += [rule, interim("e1", "eve", at_s=60), start("a1", "al", at_s=61), start("s2", at_s=62), start("s3", at_s=63)]
+    journal = play(*records)
+    breached = next(event for event in journal.events() if event.type == "limit.breached")
+    assert breached.policy_version == 3
+    named = [records[ref.offset] for ref in sorted(breached.because, key=lambda ref: ref.offset)]
+    again = play(rule, *named)
+    made = [event for event in again.events() if event.type == "limit.breached"]
+    told = (breached.rule, breached.current, breached.max, breached.text, breached.acct_session_id)
+    assert [(each.rule, each.current, each.max, each.text, each.acct_session_id) for each in made] == [told]
+    commands = [c for c in journal.commands() if c.because == breached.because]
+    assert gone(again) == [command.session["acct_session_id"] for command in commands]
