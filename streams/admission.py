@@ -23,6 +23,7 @@ from schemas.admission import Answer, Question
 from schemas.codec import display
 from schemas.group import Standing
 from schemas.journal import PolicyVersion
+from schemas.policy import Policy
 from schemas.session import SessionRow
 from streams import limits, quotas
 from streams.admission_groups import Answered, GroupCounts
@@ -132,7 +133,8 @@ class Desk:
         self.reservations = reservations
         self._rules = rules
         self._redirect = redirect
-        self._books: dict[int, Rulebook] = {}
+        self._book = Rulebook(Policy())
+        self._version = 0
         for partition in view.partitions:
             for key in partition.keys(nas=""):
                 self._hold(key, partition.session(key), now_ms)
@@ -149,7 +151,8 @@ class Desk:
         if identity == NOBODY:
             return Answer(allowed=True, reason="this name is nobody's, so that nothing is counted for it")
         home = self.view.home_of(identity)
-        version = home.policy.version
+        self._take(home.policy)
+        version = self._version
         rows = self.view.of_identity(identity)
         if (same := _already_open(question, rows)) is not None:
             reason = f"this session is open already, as {same.nas}/{display(same.acct_session_id)}"
@@ -160,7 +163,7 @@ class Desk:
         ]
         newcomer = SessionRow(question.nas, "", identity, "open", device=device, order_ms=_LAST, last_seen_ms=_LAST, opened_offset=_LAST)
         newcomer.groups = question.groups
-        scene = limits.Scene(self._book(home.policy), home.identity(identity), home.row.clock_ms)
+        scene = limits.Scene(self._book, home.identity(identity), home.row.clock_ms)
         asked = scene.book.questions(groups_of(scene.known, newcomer))
         newcomer.slots = tuple(dict.fromkeys(each.group for each in asked.group))
         others = [row for row in rows if limits.counts(row)] + [_as_row(each, identity, nth) for nth, each in enumerate(reserved)]
@@ -192,11 +195,10 @@ class Desk:
             self._groups.free(gone.id, identity, gone.slots)
         self.reservations.gone.clear()
 
-    def _book(self, version: PolicyVersion) -> Rulebook:
-        """A version ready to be asked; partitions may be one version apart for a moment."""
-        if version.version not in self._books:
-            self._books = {version.version: Rulebook(version.policy)}
-        return self._books[version.version]
+    def _take(self, version: PolicyVersion) -> None:
+        """Partitions may be one version apart for a moment: the newest that is in force anywhere is asked, and made ready once."""
+        if version.version > self._version:
+            self._version, self._book = version.version, Rulebook(version.policy)
 
     def identity_of(self, question: Question) -> str:
         """Whom the question is about, by the ingest's rules."""

@@ -27,10 +27,13 @@ class Rig:
         self.reservations = Reservations(HOLD_MS, per_user_max)
         self.desk = Desk(self.view, IdentityRules(Identity(strip_realms=("example.net",))), self.reservations, redirect)
         self._asked = 0
-        version = PolicyVersion(version=3, time_ms=0, policy=Policy(limits=limits, quotas=quotas))
         for number, partition in enumerate(self.view.partitions):
-            partition.take_row(policy_row_key(number).encode(), msgspec.json.encode(version))
+            self.publish(number, 3, Policy(limits=limits, quotas=quotas))
             partition.restored()
+
+    def publish(self, partition: int, version: int, policy: Policy) -> None:
+        value = PolicyVersion(version=version, time_ms=0, policy=policy)
+        self.view.partitions[partition].take_row(policy_row_key(partition).encode(), msgspec.json.encode(value))
 
     def ask(self, user: str = "bob", nas: str = "ap1", mac: str | None = None, **more: object) -> Answer:
         self._asked += 1
@@ -372,3 +375,13 @@ def test_the_user_is_asked_before_the_group_and_the_guest_type_after_it() -> Non
     rig = Rig(in_group(0, "guest-type"), in_group(0, "group"))
     assert rig.ask(groups=groups).rule == "group-0"
     assert Rig(in_group(0, "guest-type"), in_group(1, "group")).ask(groups=groups).rule == "guest-type-0"
+
+
+def test_where_partitions_are_a_version_apart_the_newest_is_asked() -> None:
+    """4.9: a policy takes effect at an offset of each partition; for a moment some are ahead."""
+    rig = Rig(user_limit(1))
+    bob = rig.view.partitions.index(rig.view.home_of("bob"))
+    other = next(user for user in ("eve", "ann", "joe", "kim") if rig.view.home_of(user) is not rig.view.home_of("bob"))
+    rig.publish(bob, 4, Policy(limits=(user_limit(0),)))
+    assert (rig.ask().policy_version, rig.ask().allowed) == (4, False)
+    assert (rig.ask(other).policy_version, rig.ask(other).allowed) == (4, False)
