@@ -1,7 +1,7 @@
-"""The ingest: RADIUS accounting in over UDP, the journal in Kafka out, answers once that is durable.
+"""The ingest: RADIUS accounting in over UDP and TLS, the journal in Kafka out, answers once that is durable.
 
 What lives here: the wiring of one process, and what happens to each packet in order. What may not: any decision about a packet (that is
-`streams.ingest_step`), Kafka itself (`agents.journal_writer`), socket options (`agents.udp`).
+`streams.ingest_step`), Kafka itself (`agents.journal_writer`), sockets (`agents.udp`) and connections (`agents.radsec`).
 
 Theory of operation. A wake-up takes what a socket holds; each packet is judged, looked up among the duplicates, filed, and appended to
 its partition's lane: no task and no future for a packet. When a batch is acknowledged its packets are answered. Everything that waits for
@@ -19,18 +19,19 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from agents import metrics
 from agents.health import Health
 from agents.journal_writer import ACCOUNTING_KIND, TICK_KIND, Headers, Item, JournalWriter, Lane
+from agents.radsec import Radsec
 from agents.udp import Address, Receiver, SampledLog
 from schemas.codec import encode
-from schemas.configuration import Configuration
+from schemas.configuration import Configuration, Nas
 from schemas.errors import CurfewError
 from schemas.topics import ACCOUNTING
 from streams.duplicates import Duplicates, Key
-from streams.ingest_step import EVERY_PARTITION, IngestStep
+from streams.ingest_step import EVERY_PARTITION, UNKNOWN_SOURCE, IngestStep
 from streams.radius.respond import STATUS_SERVER, accounting_response
 from streams.talking import Talking
 
@@ -46,8 +47,29 @@ INTERNAL_ERROR: Final = "internal-error"
 
 REJECTED_HEADERS: Final[Headers] = []
 
-Request = tuple[Key, bytes, bytes, list[bytes], Receiver, tuple[Lane, ...], list[int] | None]
-"""(key, packet, secret, Proxy-States, socket, lanes, copies not acknowledged where there are several): a bare tuple for each packet."""
+
+class Origin(Protocol):
+    """Where packets come from and answers go to: a UDP socket, or one connection over TLS.
+
+    Attributes:
+        number: which one, for a duplicate's key. step: judges what comes; None where it is gone.
+    """
+
+    number: int
+    step: IngestStep | None
+
+    @property
+    def sendto(self) -> Callable[[bytes, Address], object]:
+        """Sends an answer; raises OSError where that cannot be done."""
+        ...
+
+    def given_up(self) -> None:
+        """A request of it will never be answered."""
+        ...
+
+
+Request = tuple[Key, bytes, bytes, list[bytes], Origin, tuple[Lane, ...], list[int] | None]
+"""(key, packet, secret, Proxy-States, origin, lanes, copies not acknowledged where there are several): a bare tuple for each packet."""
 
 
 class Ingest:
@@ -55,14 +77,14 @@ class Ingest:
 
     Attributes:
         id: of this ingest, new at each start.
-        addresses: where it listens, with the ports that the system chose.
+        addresses: where it listens, with the ports that the system chose. radsec_addresses: where over TLS.
     """
 
     def __init__(self, configuration: Configuration, health: Health) -> None:
         """Bind the sockets; nothing is read before `start`.
 
         Raises:
-            CurfewError: an address cannot be bound.
+            CurfewError: an address cannot be bound, or a certificate cannot be used.
             ValueError: a NAS without secret.
         """
         ingest = configuration.ingest
@@ -74,30 +96,40 @@ class Ingest:
         self._talking = Talking(self.id, round(ingest.tick_s * 1000), round(ingest.talk_window_s * 1000))
         self._log = SampledLog()
         self.writer = JournalWriter(configuration, health, self._acknowledged, self._failed)
-        self._step = self._take_over(configuration)
+        step = self._take_over(configuration)
         self._receivers: list[Receiver] = []
+        self._radsec: Radsec | None = None
         try:
             for number, listen in enumerate(ingest.listen):
-                self._receivers.append(Receiver(number, listen, ingest.receive_buffer_bytes))
+                self._receivers.append(Receiver(number, listen, ingest.receive_buffer_bytes, step))
+            if ingest.radsec:
+                self._radsec = Radsec(configuration, len(ingest.listen), self._step_of)
         except CurfewError:
             self.close()
             raise
         self.addresses = [receiver.address for receiver in self._receivers]
+        self.radsec_addresses = [] if self._radsec is None else self._radsec.addresses
 
     def start(self) -> None:
         """Take packets from now on."""
         for receiver in self._receivers:
             receiver.start(self._take)
+        if self._radsec is not None:
+            self._radsec.start(self._take)
 
     def stop(self) -> None:
         """Take no more packets; what waits can still be answered."""
         for receiver in self._receivers:
             receiver.stop()
+        if self._radsec is not None:
+            self._radsec.stop()
 
     def close(self) -> None:
         """Give the ports back."""
         for receiver in self._receivers:
             receiver.close()
+        if self._radsec is not None:
+            self._radsec.close()
 
     def reload(self, configuration: Configuration) -> bool:
         """Take over the NASes of another configuration at once, or keep those in force and say why.
@@ -106,18 +138,25 @@ class Ingest:
             Whether they were taken over.
         """
         try:
-            self._step = self._take_over(configuration)
+            step = self._take_over(configuration)
+            if self._radsec is not None:
+                self._radsec.reload(configuration)
         except (CurfewError, ValueError) as wrong:
             log.error("the configuration in force stays: %s", wrong)  # noqa: TRY400 - a person's mistake needs no stack
             return False
+        for receiver in self._receivers:
+            receiver.step = step
         log.info("configuration read again: %d NASes", len(configuration.nas))
         return True
 
     def _take_over(self, configuration: Configuration) -> IngestStep:
         """The step for these NASes. Identity rules and partitions stay as they were at start: a change under way would tear sessions."""
-        step = IngestStep(configuration.nas, self._configuration.identity, self._configuration.kafka.partitions, self.id)
+        step = self._step_of(tuple(nas for nas in configuration.nas if nas.secret or nas.tls_name is None))
         self._talking.configure({nas.name: nas.interim_interval_s for nas in configuration.nas if nas.interim_interval_s is not None})
         return step
+
+    def _step_of(self, nases: tuple[Nas, ...]) -> IngestStep:
+        return IngestStep(nases, self._configuration.identity, self._configuration.kafka.partitions, self.id)
 
     async def tick(self) -> None:
         """Write a tick into every partition of both journals each `tick_s`, and keep the figures current; until cancelled."""
@@ -141,8 +180,12 @@ class Ingest:
             due_s = max(due_s + self._tick_s, loop.time())
             await asyncio.sleep(due_s - loop.time())
 
-    def _take(self, receiver: Receiver, datagrams: list[tuple[bytes, Address]]) -> None:
-        """Take what a socket held at one wake-up."""
+    def _take(self, receiver: Origin, datagrams: list[tuple[bytes, Address]]) -> Counter[str]:
+        """Take what a socket held at one wake-up.
+
+        Returns:
+            How many of these get no answer, by reason.
+        """
         mono_ms, wall_ms = _mono_ms(), _wall_ms()
         self._duplicates.expire(mono_ms)
         refused: Counter[str] = Counter()
@@ -160,18 +203,22 @@ class Ingest:
         pending = self._duplicates.pending
         while len(pending) > self._max_unanswered:
             self._drop_oldest()
-            refused[KAFKA_AWAY] += 1
+            metrics.REFUSED.labels(KAFKA_AWAY).inc()
         for reason, count in refused.items():
             metrics.REFUSED.labels(reason).inc(count)
+        return refused
 
-    def _take_packet(self, receiver: Receiver, datagram: bytes, address: Address, mono_ms: int, wall_ms: int) -> str | None:
+    def _take_packet(self, receiver: Origin, datagram: bytes, address: Address, mono_ms: int, wall_ms: int) -> str | None:
         """Take one packet as far as its lane, or answer it from the cache.
 
         Returns:
             None, or the reason why it gets no answer.
         """
         source: str = address[0]  # type: ignore[assignment]  # the first of a socket address is its host
-        admitted = self._step.admit(datagram, source)
+        step = receiver.step
+        if step is None:
+            return UNKNOWN_SOURCE
+        admitted = step.admit(datagram, source)
         if isinstance(admitted, str):
             return admitted
         packet, secret = admitted
@@ -182,13 +229,13 @@ class Ingest:
         if answer is not None:
             return _answer_again(receiver, answer, address)
         if packet[0] == STATUS_SERVER:
-            lane = self.writer.journal[self._step.partition_of_source(source)]
+            lane = self.writer.journal[step.partition_of_source(source)]
             status_request: Request = (key, packet, secret, [], receiver, lane.alone, None)
             self._duplicates.begin(key, status_request)
             # The tick is its own: RFC 5997 section 4.2 lets us be silent while nothing can be recorded.
             lane.append((None, encode(self._talking.bare_tick(mono_ms, wall_ms)), TICK_KIND, wall_ms, status_request))
             return None
-        filed = self._step.file(packet, source, wall_ms)
+        filed = step.file(packet, source, wall_ms)
         if isinstance(filed, str):
             return filed
         nas, topic, partition, record_key, value, proxy_states, interim = filed
@@ -248,6 +295,7 @@ class Ingest:
             request: Request = item[4]  # type: ignore[assignment]  # the writer does not look into it
             if request is not None and self._duplicates.pending.get(request[0]) is request:
                 self._duplicates.forget(request[0])
+                request[4].given_up()
                 dropped += 1
         metrics.REFUSED.labels(KAFKA_AWAY).inc(dropped)
 
@@ -255,8 +303,10 @@ class Ingest:
         return self._duplicates.pending.get(request[0]) is request  # type: ignore[call-overload]  # the first is its key
 
     def _drop_oldest(self) -> None:
-        for lane in self._duplicates.oldest()[5]:
+        oldest = self._duplicates.oldest()
+        for lane in oldest[5]:
             lane.withdraw(self._is_awaited)
+        oldest[4].given_up()
         self._talking.repeat()  # a tick before it may have gone with it
 
 
@@ -288,6 +338,8 @@ async def run_ingest(
         ingest.start()
         for address in ingest.addresses:
             log.info("accounting is received at %s port %s", *address[:2])
+        for address in ingest.radsec_addresses:
+            log.info("accounting over TLS is received at %s port %s", *address[:2])
         if reread is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, ingest, reread)
         if on_listening is not None:
@@ -327,7 +379,7 @@ def _reload(ingest: Ingest, reread: Callable[[], Configuration]) -> None:
     ingest.reload(configuration)
 
 
-def _answer_again(receiver: Receiver, answer: bytes, address: Address) -> str | None:
+def _answer_again(receiver: Origin, answer: bytes, address: Address) -> str | None:
     """Send an answer from the cache."""
     try:
         receiver.sendto(answer, address)

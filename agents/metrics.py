@@ -22,6 +22,10 @@ BATCH_ACK_S = Histogram("curfew_batch_acknowledged_seconds", "From a batch's sen
 RECEIVE_BUFFER_DROPS = Gauge(
     "curfew_receive_buffer_drops", "Datagrams that the kernel dropped before us (SO_MEMINFO).", multiprocess_mode="livesum"
 )
+RADSEC_ENDED = Counter(
+    "curfew_radsec_connections_ended", "Connections over TLS that were refused, or ended for a reason, by that.", ["reason"]
+)
+RADSEC_OPEN = Gauge("curfew_radsec_connections", "Connections over TLS that stand.", multiprocess_mode="livesum")
 
 APPLIED = Counter("curfew_records_applied", "Journal records applied by the session agent, by kind.", ["kind"])
 REJECTED = Counter("curfew_records_rejected", "Records that went to accounting.rejected, by reason.", ["reason"])

@@ -12,6 +12,7 @@ from typing import Final
 
 from schemas.configuration import endpoint
 from schemas.errors import CurfewError
+from streams.ingest_step import IngestStep
 
 log = logging.getLogger(__name__)
 
@@ -38,14 +39,16 @@ class Receiver:
 
     Attributes:
         number: which of the ingest's sockets it is: part of a duplicate's key (RFC 5080 section 2.2.2).
+        step: judges what comes; the ingest's to set.
         sendto: the socket's own.
     """
 
-    def __init__(self, number: int, listen: str, receive_buffer_bytes: int) -> None:
+    def __init__(self, number: int, listen: str, receive_buffer_bytes: int, step: IngestStep) -> None:
         """Bind the socket.
 
         Args:
             number: see the attribute.
+            step: likewise.
             listen: `address:port`.
             receive_buffer_bytes: of SO_RCVBUF.
 
@@ -55,6 +58,7 @@ class Receiver:
         address, port = endpoint(listen)
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.number = number
+        self.step: IngestStep | None = step
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         try:
             self._socket.setblocking(False)
@@ -82,7 +86,7 @@ class Receiver:
         words = struct.unpack(f"={len(meminfo) // 4}I", meminfo)
         return words[_MEMINFO_DROPS] if len(words) > _MEMINFO_DROPS else 0
 
-    def start(self, take: Callable[["Receiver", list[tuple[bytes, Address]]], None]) -> None:
+    def start(self, take: Callable[["Receiver", list[tuple[bytes, Address]]], object]) -> None:
         """Hand over what arrives, all that is there at each wake-up (at most `READS_PER_WAKEUP_MAX`)."""
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read, take)
 
@@ -94,7 +98,10 @@ class Receiver:
         """Give the port back."""
         self._socket.close()
 
-    def _read(self, take: Callable[["Receiver", list[tuple[bytes, Address]]], None]) -> None:
+    def given_up(self) -> None:
+        """A request will not be answered: over UDP its NAS sends it again by itself."""
+
+    def _read(self, take: Callable[["Receiver", list[tuple[bytes, Address]]], object]) -> None:
         recvfrom = self._socket.recvfrom
         datagrams: list[tuple[bytes, Address]] = []
         try:
@@ -134,13 +141,18 @@ class SampledLog:
             datagram: the packet; its first octets are shown.
             now_s: monotonic clock.
         """
+        if self.is_news(source, reason, now_s):
+            log.warning("refused a packet from %s: %s; %d octets: %s", source, reason, len(datagram), datagram[:32].hex())
+
+    def is_news(self, source: str, reason: str, now_s: float) -> bool:
+        """Whether this was not told of just now; it is taken as told."""
         if now_s - self._since_s >= LOG_EVERY_S:
             self._logged.clear()
             self._since_s = now_s
         if (source, reason) in self._logged or len(self._logged) > LOGGED_MAX:
-            return
+            return False
         self._logged.add((source, reason))
         if len(self._logged) > LOGGED_MAX:
-            log.warning("refused packets of more than %d sources and reasons; the others are counted only", LOGGED_MAX)
-            return
-        log.warning("refused a packet from %s: %s; %d octets: %s", source, reason, len(datagram), datagram[:32].hex())
+            log.warning("refusals of more than %d sources and reasons; the others are counted only", LOGGED_MAX)
+            return False
+        return True

@@ -104,7 +104,8 @@ class _Up:
             directory = Path(stack.enter_context(TemporaryDirectory(prefix="curfew-")))  # a short path: unix sockets have 107 octets
             routes = await stack.enter_async_context(forwarding("/v1", socket_of(directory, PROJECTOR), PROJECTOR))
             where = await stack.enter_async_context(serve_health(self._configuration, self._health, metrics_dir=directory, routes=routes))
-            _require_free(self._configuration.ingest.listen)
+            _require_free(self._configuration.ingest.listen, socket.SOCK_DGRAM)
+            _require_free(self._configuration.ingest.radsec, socket.SOCK_STREAM)
             if self._configuration.kafka.bootstrap_servers is None:
                 await self._start_broker(stack)
             self._health.not_ready("the topics are being made")
@@ -268,7 +269,7 @@ def _has_terminal() -> bool:
     return True
 
 
-def _require_free(listen: Iterable[str]) -> None:
+def _require_free(listen: Iterable[str], kind: socket.SocketKind) -> None:
     """Refuse a taken accounting port now: the ingests share theirs (SO_REUSEPORT), so that they would not notice a rival.
 
     Raises:
@@ -276,11 +277,13 @@ def _require_free(listen: Iterable[str]) -> None:
     """
     for text in listen:
         address, port = endpoint(text)
-        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind) as probe:
+            if kind == socket.SOCK_STREAM:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of before are no rivals
             try:
                 probe.bind((address, port))
             except OSError as error:
-                remedy = "Stop that program, or give [ingest] listen another address in curfew.toml (CURFEW_INGEST_LISTEN)."
+                remedy = "Stop that program, or give [ingest] another address in curfew.toml (CURFEW_INGEST_LISTEN, CURFEW_INGEST_RADSEC)."
                 raise PortTakenError(f"Accounting cannot be received at {text}: {error.strerror}. {remedy}") from error
 
 

@@ -29,20 +29,21 @@ def authority(directory: Path, name: str) -> Certificate:
     return made
 
 
-def vouched_for(by: Certificate, name: str, *alternative_names: str) -> Certificate:
+def vouched_for(by: Certificate, name: str, *alternative_names: str, days: int = 2) -> Certificate:
     """A certificate of an authority.
 
     Args:
         by: the authority.
         name: its common name, and that of its files.
         alternative_names: as `IP:127.0.0.1`, `DNS:router`; none: it bears its common name alone.
+        days: until it expires; -1: it has.
     """
     directory = by.certificate.parent
     made, request = Certificate(directory / f"{name}.pem", directory / f"{name}.key"), directory / f"{name}.csr"
     _openssl("req", "-new", *_new(made, request), "-subj", f"/CN={name}")
     extensions = directory / f"{name}.ext"
     extensions.write_text(f"subjectAltName={','.join(alternative_names)}\n" if alternative_names else "basicConstraints=CA:FALSE\n")
-    signing = ("-CA", str(by.certificate), "-CAkey", str(by.key), "-CAcreateserial", "-days", "2")
+    signing = ("-CA", str(by.certificate), "-CAkey", str(by.key), "-CAcreateserial", "-days", str(days))
     _openssl("x509", "-req", "-in", str(request), *signing, "-extfile", str(extensions), "-out", str(made.certificate))
     return made
 
