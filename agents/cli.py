@@ -33,6 +33,7 @@ for _command in (
     parts.worker,
     parts.kicker,
     parts.projector,
+    parts.prober,
     broker.broker,
     topics.topics,
     checks.check,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -30,6 +30,7 @@ from streams.partitioner import partition_of
 POLL_MS = 500
 RECORDS_MAX = 100  # a version may be large, and there are few of them
 POLICY_KIND = "policy"
+REJECTED_BYTES_MAX = 512 * 1024
 
 log = logging.getLogger(__name__)
 _VERSION = decoder(PolicyVersion).decode
@@ -45,16 +46,41 @@ async def run_door(configuration: Configuration, stop: asyncio.Event) -> None:
     Raises:
         KafkaError: a version could not be written; nothing was committed, so it comes again.
     """
+    await keep_open(configuration, stop, POLICY, DOOR_GROUP, begin="earliest", make=Door)
+
+
+async def keep_open(
+    configuration: Configuration,
+    stop: asyncio.Event,
+    topic: Topic,
+    group: str,
+    *,
+    begin: str,
+    make: Callable[[Configuration, AIOKafkaProducer], Door],
+) -> None:
+    """Keep a door open until `stop` is set; several processes share it as one consumer group.
+
+    Args:
+        configuration: where Kafka is.
+        stop: closes it.
+        topic: what comes in through it.
+        group: the consumer group's pinned name.
+        begin: where a new group begins, `earliest` or `latest`.
+        make: makes the door.
+
+    Raises:
+        KafkaError: something could not be written; nothing was committed, so it comes again.
+    """
     consumer = AIOKafkaConsumer(
-        topic_name(configuration, POLICY),
+        topic_name(configuration, topic),
         **client_settings(configuration),
-        group_id=prefixed(configuration, DOOR_GROUP),
-        auto_offset_reset="earliest",
+        group_id=prefixed(configuration, group),
+        auto_offset_reset=begin,
         enable_auto_commit=False,
         isolation_level="read_committed",
     )
     producer = idempotent_producer(configuration)
-    working = asyncio.create_task(Door(configuration, producer).serve(consumer))
+    working = asyncio.create_task(make(configuration, producer).serve(consumer))
     stopped = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -72,8 +98,11 @@ class Door:
     """One process's door.
 
     Attributes:
+        records_max: how many are looked at together.
         newest: the newest version that it let through: an older one can change nothing any more.
     """
+
+    records_max = RECORDS_MAX
 
     def __init__(self, configuration: Configuration, producer: AIOKafkaProducer) -> None:
         self.newest = 0
@@ -85,14 +114,14 @@ class Door:
         await start_patiently(self._producer)
         await start_patiently(consumer)
         while True:
-            polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_MAX)
+            polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=self.records_max)
             if not polled:
                 continue
             await self.let_through(record for records in polled.values() for record in records)
             try:
                 await consumer.commit({partition: records[-1].offset + 1 for partition, records in polled.items()})
             except (CommitFailedError, IllegalStateError):
-                log.info("another door took over a partition of the policy topic; what was let through comes there again")
+                log.info("another door took over a partition of this topic; what was let through comes there again")
 
     async def let_through(self, records: Iterable[ConsumerRecord[Any, Any]]) -> None:
         """Put the newest version among them into every partition of the journals, and what is none into `accounting.rejected`.
@@ -110,35 +139,36 @@ class Door:
             try:
                 newest = max(newest, (version_of(record), record.value))
             except NotAVersionError as why:
-                refused.append(self._reject(record, str(why)))
+                refused.append(self._reject(record, "no-policy-version", str(why), kind=POLICY_KIND, topic=POLICY))
         await asyncio.gather(*refused)
         version, value = newest
         if version > self.newest:
-            partitions = range(self._configuration.kafka.partitions)
-            sent = [self._send_version(value, journal, partition) for journal in (SLOTS, ACCOUNTING) for partition in partitions]
-            await asyncio.gather(*sent)
+            await asyncio.gather(*(self._to_all(journal, POLICY_KIND, value) for journal in (SLOTS, ACCOUNTING)))
             self.newest = version
             log.info("policy version %d is in the journal", version)
 
-    async def _send_version(self, value: bytes, journal: Topic, partition: int) -> None:
-        name, headers = topic_name(self._configuration, journal), [(KIND_HEADER, POLICY_KIND.encode())]
-        await self._producer.send_and_wait(name, value, key=None, partition=partition, headers=headers)
+    async def _to_all(self, journal: Topic, kind: str, value: bytes) -> None:
+        """Put a record into every partition of a journal."""
+        name, headers = topic_name(self._configuration, journal), [(KIND_HEADER, kind.encode())]
+        send, partitions = self._producer.send_and_wait, range(self._configuration.kafka.partitions)
+        await asyncio.gather(*(send(name, value, key=None, partition=partition, headers=headers) for partition in partitions))
 
-    async def _reject(self, record: ConsumerRecord[Any, Any], why: str) -> None:
+    async def _reject(self, record: ConsumerRecord[Any, Any], reason: str, why: str, *, kind: str, topic: Topic) -> None:
+        """Put what is refused, with its octets, where people look."""
         rejected = Rejected(
-            reason="no-policy-version",
+            reason=reason,
             detail=why,
             time_ms=record.timestamp,
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,
-            kind=POLICY_KIND,
+            kind=kind,
             key=(record.key or b"").decode("utf-8", "backslashreplace"),
-            bytes=base64.b64encode(record.value).decode(),
+            bytes=base64.b64encode(record.value[:REJECTED_BYTES_MAX]).decode(),
         )
-        partition = partition_of(POLICY.name, self._configuration.kafka.partitions)
-        topic = topic_name(self._configuration, REJECTED)
-        await self._producer.send_and_wait(topic, encode(rejected), key=POLICY.name.encode(), partition=partition)
+        partition = partition_of(topic.name, self._configuration.kafka.partitions)
+        rejected_topic = topic_name(self._configuration, REJECTED)
+        await self._producer.send_and_wait(rejected_topic, encode(rejected), key=topic.name.encode(), partition=partition)
         metrics.REJECTED.labels(rejected.reason).inc()
 
 

@@ -79,6 +79,9 @@ class LaneMetrics(NamedTuple):
 SESSION_LANE = LaneMetrics(APPLIED, EVENTS, LAG, OPEN, CHECKPOINT_MS)
 GROUP_LANE = LaneMetrics(GROUP_APPLIED, GROUP_DECISIONS, GROUP_LAG, GROUP_SLOTS, GROUP_CHECKPOINT_MS)
 
+PROBES = Counter("curfew_probes", "Probes read by the prober, frames sent and answers, by outcome.", ["outcome"])
+SIGHTINGS = Counter("curfew_sightings", "Sightings in the journal, counted in each partition, by outcome.", ["outcome"])
+
 COMMANDS = Counter("curfew_disconnect_commands", "Disconnect commands read by the kicker, by reason.", ["reason"])
 OUTCOMES = Counter("curfew_disconnect_outcomes", "Final outcomes of disconnect commands.", ["outcome"])
 DISCONNECT_SENDS = Counter("curfew_disconnect_requests_sent", "Disconnect-Requests put on the wire, retransmissions included.")

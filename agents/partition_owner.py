@@ -59,6 +59,7 @@ class Core(Protocol):
 
     rejected_reasons: dict[str, int]
     event_types: dict[str, int]
+    sightings: dict[str, int]
 
     @property
     def next_offset(self) -> int:
@@ -393,7 +394,8 @@ class PartitionOwner:
         core, partition, measured = self._core, self.journal.partition, self._lane.metrics
         for kind, count in Counter(kinds).items():
             measured.applied.labels(kind if kind in _KIND_NAMES.values() else "unknown").inc(count)
-        for metric, counts in ((metrics.REJECTED, core.rejected_reasons), (measured.told, core.event_types)):
+        counted = ((metrics.REJECTED, core.rejected_reasons), (measured.told, core.event_types), (metrics.SIGHTINGS, core.sightings))
+        for metric, counts in counted:
             for label, count in counts.items():
                 metric.labels(label).inc(count)
             counts.clear()

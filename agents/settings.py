@@ -5,7 +5,7 @@ secrets come out of their files. The same call serves the start, `curfew check` 
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ import msgspec
 
 from schemas import toml_source
 from schemas.checks import check_configuration, check_policy, kind_of
-from schemas.configuration import Configuration
+from schemas.configuration import Configuration, Nas
 from schemas.configuration_check import apply_environment, check_shared_networks
 from schemas.errors import Checked, CurfewError, Problem, in_order, report
 from schemas.policy import Policy
@@ -79,13 +79,18 @@ def load_policy(path: Path) -> Policy:
     return checked.value
 
 
-def check_file(path: Path) -> Checked[Configuration] | Checked[Policy]:
-    """Check a file of either kind, told by its content; a configuration with the secret files that it names, without the environment."""
+def check_file(path: Path, nases: Sequence[Nas] = ()) -> Checked[Configuration] | Checked[Policy]:
+    """Check a file of either kind, told by its content; a configuration with the secret files that it names, without the environment.
+
+    Args:
+        path: the file.
+        nases: those that a policy is held against.
+    """
     text = _read_text(path)
     if isinstance(text, Problem):
         return Checked[Configuration](None, (text,))
     if kind_of(text) == "policy":
-        return check_policy(text, str(path))
+        return check_policy(text, str(path), nases)
     return _complete(text, str(path), path.parent, {})
 
 

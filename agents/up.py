@@ -43,6 +43,7 @@ READ_NASES_AGAIN = ("ingest", "kicker")
 """What takes SIGHUP: a worker knows no NAS."""
 PUBLISHER = "curfew up"
 PROJECTOR = "projector"
+PROBER = "prober"
 
 T = TypeVar("T")
 Say = Callable[[str], None]
@@ -173,6 +174,8 @@ class _Up:
             [Part(name if count == 1 else f"{name}-{number + 1}", (name, *config)) for number in range(count)]
             for name, count in counts.items()
         ]
+        if self._configuration.prober.interfaces:
+            stages[-1].append(Part(PROBER, (PROBER, *config)))
         if self._configuration.http.listen or self._configuration.redis.url:
             stages[-1].append(Part(PROJECTOR, (PROJECTOR, *config)))
         return stages

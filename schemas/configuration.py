@@ -25,6 +25,7 @@ _REDIS_KEY = "at most 100 printable characters without blanks in quotes"
 _URL = 'a text that begins with "https://" or "http://"'
 _NAS_NAME = "a text of 1 to 128 characters without blanks and slashes"
 _PROFILE = "the name of a profile in small letters, digits, dots and hyphens"
+_INTERFACE = "the name of a network interface, at most 15 characters"
 _NODE = "at most 128 letters, digits, dots, underscores and hyphens in quotes"
 _MAC = 'a MAC address in quotes, like "02-00-5E-10-00-01"'
 _ATTRIBUTE = 'the name of an attribute, like "Acct-Session-Id"'
@@ -237,6 +238,28 @@ class Admission(msgspec.Struct, frozen=True):
     redirect: Annotated[str, Meta(pattern=r"^https?://", max_length=2048, description=_URL)] | None = None
 
 
+class ProberInterface(msgspec.Struct, frozen=True):
+    """`interfaces` of `[prober]`: on which segment the devices of some NASes are.
+
+    Attributes:
+        interface: its name on this machine.
+        nas: Shell pattern of NAS names; the first that matches holds.
+    """
+
+    interface: Annotated[str, Meta(pattern=r"^[^/\s]+$", max_length=15, description=_INTERFACE)]
+    nas: Annotated[str, Meta(min_length=1, max_length=253)] = "*"
+
+
+class Prober(msgspec.Struct, frozen=True):
+    """`[prober]`: asks devices that fell silent by ARP and neighbour discovery, where the policy's liveness rule says `probe = "arp"`.
+
+    Attributes:
+        interfaces: where; none: nobody is asked.
+    """
+
+    interfaces: Annotated[tuple[ProberInterface, ...], Meta(max_length=1_000)] = ()
+
+
 class Pickup(msgspec.Struct, frozen=True):
     """`[pickup]`: where devices that poll (`via = "poll"`) fetch their disconnects and report; served by the kicker.
 
@@ -415,6 +438,7 @@ class Configuration(msgspec.Struct, frozen=True):
     identity: Identity = Identity()
     worker: Worker = Worker()
     kicker: Kicker = Kicker()
+    prober: Prober = Prober()
     http: Http = Http()
     pickup: Pickup = Pickup()
     portal: Portal = Portal()

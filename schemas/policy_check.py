@@ -5,11 +5,13 @@ once, with line, column and what to write instead. `_not_enforced` is the one pl
 without acting on them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import msgspec
 
+from schemas.configuration import Nas
 from schemas.errors import Checked, Problem, in_order
 from schemas.patterns import PatternError, compiled
 from schemas.policy import GUEST, Duration, Limit, Liveness, Membership, Policy, Quota, Rate
@@ -20,12 +22,13 @@ from schemas.zones import ZoneNotFoundError, zone
 Scoped = Limit | Quota | Rate | Duration
 
 
-def check_policy(text: str, file: str) -> Checked[Policy]:
+def check_policy(text: str, file: str, nases: Sequence[Nas] = ()) -> Checked[Policy]:
     """Check a `policy.toml`.
 
     Args:
         text: What the file holds; an empty text is a policy without rules.
         file: Its name, for the findings.
+        nases: Those of the configuration that goes with it, where that is known.
 
     Returns:
         The policy unless there was an error, and the findings.
@@ -45,16 +48,15 @@ def check_policy(text: str, file: str) -> Checked[Policy]:
         reader.problems.extend(_names(source, list(reader.every(kind))))
     reader.problems.extend(_spellings(source, reader))
     reader.problems.extend(_shadowed(source, list(reader.every(Limit))))
+    reader.problems.extend(_too_short(source, list(reader.every(Liveness)), nases))
     return in_order(policy, reader.problems)
 
 
 def _not_enforced(rule: msgspec.Struct) -> str | None:
     """What of a rule this version does not act on; None if it enforces all of it."""
     match rule:
-        case Liveness(rule="interim" | "none"):
-            return None if rule.probe == "none" else f'probe = "{rule.probe}"'
-        case Liveness():
-            return f'the liveness rule "{rule.rule}"'
+        case Liveness(probe="query"):
+            return 'probe = "query"'
         case Quota(applies_to="group") | Rate(applies_to="group"):
             return f'{type(rule).__name__.lower()} "{rule.name}" for applies_to = "{rule.applies_to}"'
         case _:
@@ -117,6 +119,22 @@ def _liveness(source: Source, path: Path, liveness: Liveness) -> Iterator[Proble
         if liveness.rule != rule and given:
             message = f'`liveness.{key}` has no meaning with rule = "{liveness.rule}"'
             yield source.key_problem((*path, key), message, f'Write rule = "{rule}", or leave `{key}` out.')
+
+
+def _too_short(source: Source, rules: list[tuple[Path, Liveness]], nases: Sequence[Nas]) -> Iterator[Problem]:
+    """Rules that nobody asks by and that call a session dead before two of its NAS's Interims were due (behaviour 3.1)."""
+    for nas in nases:
+        path, rule = next(((path, rule) for path, rule in rules if fnmatchcase(nas.name, rule.nas)), ((), None))
+        if rule is None or rule.probe != "none" or nas.interim_interval_s is None:
+            continue
+        dead_s = rule.length_s if rule.rule == "offline-detect" else (rule.period_s or 0) * rule.times if rule.rule == "handshake" else 0
+        if dead_s and dead_s < 2 * nas.interim_interval_s:
+            message = (
+                f"a session of {nas.name} would be dead after {dead_s} s, but it reports each {nas.interim_interval_s} s: with "
+                'probe = "none" only its reports show that the client lives'
+            )
+            remedy = f'Give it at least two intervals ({2 * nas.interim_interval_s} s), or write probe = "arp".'
+            yield source.value_problem((*path, "length_s" if rule.rule == "offline-detect" else "period_s"), message, remedy)
 
 
 def _membership(source: Source, path: Path, membership: Membership) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ import click
 from agents.commands.terminal import json_option, person_looks, say
 from agents.settings import check_file
 from schemas.codec import dumps
+from schemas.configuration import Configuration
 from schemas.errors import Problem
 
 
@@ -19,12 +20,14 @@ def check(files: tuple[Path, ...], as_json: bool) -> None:
     """Check configuration and policy files.
 
     Which of the two a file is shows from its content. Every finding has file:line:column, what is wrong, and what to write instead.
-    Warnings do not fail; with an error the exit status is 2.
+    A policy is held against the NASes of a configuration that is checked with it. Warnings do not fail; with an error the exit status is 2.
 
     \b
     curfew check curfew.toml policy.toml
     """  # noqa: D301 - click's mark for lines that must not be wrapped
-    problems = [problem for file in files for problem in check_file(file).problems]
+    values = [check_file(file).value for file in files]
+    nases = [nas for value in values if isinstance(value, Configuration) for nas in value.nas]
+    problems = [problem for file in files for problem in check_file(file, nases).problems]
     for problem in problems:
         click.echo(dumps(problem) if as_json else _shown(problem))
     errors = sum(problem.severity == "error" for problem in problems)

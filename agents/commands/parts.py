@@ -1,4 +1,4 @@
-"""`curfew ingest`, `worker`, `kicker`, `projector`: one part alone, for many machines; and what `curfew up` starts as its children.
+"""`curfew ingest`, `worker`, `kicker`, `prober`, `projector`: one part alone, for many machines; and what `curfew up` starts.
 
 What lives here: processes, signals, health and the log of a part. A child of `curfew up` (it has a status socket) is one process; by hand
 `processes` of the configuration are started under a supervisor, which starts again what dies.
@@ -23,6 +23,7 @@ from agents.commands.terminal import CONFIG_META, configured, say
 from agents.door import run_door
 from agents.health import STATUS_SOCKET_VARIABLE, Health, serve_health
 from agents.settings import load_settings
+from agents.sightings_door import run_sightings_door
 from agents.supervise import LOG_LEVEL_VARIABLE, Part, Supervisor
 from agents.topic_admin import KafkaUnreachableError, require_topics
 from schemas.configuration import Configuration
@@ -60,7 +61,8 @@ def worker(configuration: Configuration) -> None:
 
     async def work(configuration: Configuration, health: Health, stop: asyncio.Event) -> None:
         await _wait_for_topics(configuration, health, stop)
-        await _together(stop, run_worker(configuration, health, stop), run_door(configuration, stop))
+        doors = (run_door(configuration, stop), run_sightings_door(configuration, stop))
+        await _together(stop, run_worker(configuration, health, stop), *doors)
 
     _run("worker", configuration, work, configuration.worker.processes)
 
@@ -108,6 +110,19 @@ def projector(configuration: Configuration) -> None:
         await _together(stop, admission.run(health, stop), run_projector(configuration, admission, stop))
 
     _run("projector", configuration, work, 1, routes(configuration, admission))
+
+
+@click.command()
+@configured
+def prober(configuration: Configuration) -> None:
+    """Ask devices that fell silent, on the interfaces of [prober], by ARP and neighbour discovery. Needs CAP_NET_RAW."""
+    from agents.prober import run_prober  # noqa: PLC0415 - as above
+
+    async def work(configuration: Configuration, health: Health, stop: asyncio.Event) -> None:
+        await _wait_for_topics(configuration, health, stop)
+        await run_prober(configuration, health, stop)
+
+    _run("prober", configuration, work, 1)
 
 
 def _run(name: str, configuration: Configuration, work: Work, processes: int, routes: Sequence[web.RouteDef] = ()) -> None:

@@ -26,7 +26,8 @@ from schemas.configuration import Disconnect, Identity, Nas
 from schemas.disconnect import COMMAND_KIND, DisconnectCommand, DisconnectResult, SessionNotice
 from schemas.event import SessionEvent
 from schemas.journal import MembershipOrder, OperatorCommand, PolicyVersion, Rejected
-from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, REJECTED, SLOTS
+from schemas.sighting import Probe, Sighting, Sightings
+from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, PROBES, REJECTED, SLOTS
 from streams.dispatcher import Datagram, Dispatcher, Ignored, Outputs, targets
 from streams.duplicates import Duplicates
 from streams.group_core import GroupCore
@@ -52,6 +53,7 @@ _read_event = decoder(SessionEvent).decode
 _read_command = decoder(DisconnectCommand).decode
 _read_notice = decoder(SessionNotice).decode
 _read_rejected = decoder(Rejected).decode
+_read_probe = decoder(Probe).decode
 
 
 class Packet(NamedTuple):
@@ -243,6 +245,14 @@ class FlowDriver:
         """What the kicker was told since this was last asked."""
         return self._take("notices", SessionNotice)
 
+    def probes(self) -> list[Probe]:
+        """What the prober was asked since this was last asked."""
+        return self._take("probes", Probe)
+
+    def see(self, *seen: Sighting) -> None:
+        """Somebody was seen: the door lets it into every partition."""
+        self._write("sighting", EVERY_PARTITION, None, encode(Sightings(seen=list(seen))))
+
     def packets(self) -> list[Packet]:
         """Disconnect-Requests on the wire since this was last asked."""
         return self._take("packets", Packet)
@@ -317,6 +327,8 @@ class FlowDriver:
             self._put("rejected", _read_rejected(output.value))
         elif output.topic == SLOTS.name:
             self._write_slots(output.kind, output.partition, output.key, output.value)
+        elif output.topic == PROBES.name:
+            self._put("probes", _read_probe(output.value))
         elif output.kind == COMMAND_KIND:
             command = _read_command(output.value)
             self._put("commands", command)

@@ -21,7 +21,7 @@ from tests.support.schemas import validate
 
 WANTED = {
     *("up", "ingest", "worker", "kicker", "broker", "topics", "check", "policy", "sessions", "watch", "kick", "nas", "explain"),
-    *("simulate", "projector", "groups", "quota"),
+    *("simulate", "prober", "projector", "groups", "quota"),
 }
 POLICY = """
 late_after_s = 30

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from schemas.checks import check_policy
+from schemas.configuration import Nas
 from schemas.policy import Limit, Liveness, Membership, Policy
 from schemas.toml_reader import quantity
 
@@ -71,9 +72,7 @@ def test_a_users_limit_is_enforced_with_every_victim(victim, more):
     ("text", "what"),
     [
         (QUOTA.replace('"user"', '"group"') + "octets = 1", 'quota "q" for applies_to = "group"'),
-        ('[[liveness]]\nrule = "handshake"\nperiod_s = 20', 'the liveness rule "handshake"'),
-        ('[[liveness]]\nrule = "offline-detect"\nlength_s = 300', 'the liveness rule "offline-detect"'),
-        ('[[liveness]]\nrule = "interim"\nprobe = "arp"', 'probe = "arp"'),
+        ('[[liveness]]\nrule = "interim"\nprobe = "query"', 'probe = "query"'),
     ],
 )
 def test_what_this_version_does_not_enforce_is_said_and_kept(text, what):
@@ -331,3 +330,24 @@ def test_rules_that_cannot_mean_what_they_say(text, expected):
 )
 def test_rules_that_can_all_bite_are_not_warned_of(text):
     assert found(text) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "interval_s", "dead_s"),
+    [
+        ('rule = "handshake"\nperiod_s = 20', 31, 60),
+        ('rule = "handshake"\nperiod_s = 20', 30, None),
+        ('rule = "handshake"\nperiod_s = 20\nprobe = "arp"', 600, None),
+        ('rule = "offline-detect"\nlength_s = 300', 151, 300),
+        ('rule = "offline-detect"\nlength_s = 0', 600, None),
+        ('rule = "interim"\ntimes = 1', 600, None),
+        ('nas = "other"\nrule = "handshake"\nperiod_s = 20', 600, None),
+        ('rule = "handshake"\nperiod_s = 20', None, None),
+    ],
+)
+def test_a_rule_that_nobody_asks_by_and_that_is_shorter_than_two_intervals_is_refused(rule, interval_s, dead_s):
+    """3.1: it would call living sessions dead between two of their reports."""
+    nas = Nas(name="campus", addresses=("192.0.2.1/32",), interim_interval_s=interval_s)
+    problems = check_policy(f"[[liveness]]\n{rule}\n", "policy.toml", [nas]).problems
+    assert [problem.severity for problem in problems] == ["error"] * (dead_s is not None)
+    assert all(f"would be dead after {dead_s} s, but it reports each {interval_s} s" in str(problem) for problem in problems)

@@ -31,6 +31,7 @@ class FakeCore:
         self.next_offset = 0
         self.rejected_reasons: dict[str, int] = {}
         self.event_types: dict[str, int] = {}
+        self.sightings: dict[str, int] = {}
         self.rows: dict[bytes, dict[str, int]] = {}
         self._own_key = partition_key(partition).encode()
         self._touched: set[bytes] = set()
