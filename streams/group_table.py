@@ -85,8 +85,8 @@ class Tally:
             entry = self._oldest[0]
             key = entry[3]
             row = _unpack(rows[key]) if key in self.slot_of else None
-            if row is None or row.stays or age_of(key, row) != entry:
-                heapq.heappop(self._oldest)  # it left, is not to be chosen, or stands elsewhere in the order by now
+            if row is None or age_of(key, row) != entry:
+                heapq.heappop(self._oldest)  # it left, or was put anew by another record
             elif key in leaving:
                 passed_over.append(heapq.heappop(self._oldest))
             else:

@@ -53,6 +53,9 @@ def test_a_message_that_comes_again_after_a_crash_is_passed_over():
     for message in (taken, freed, taken):
         slots.repeat(message)
     assert slots.sessions() == []
+    last = slots.send("take", "pablo", "a-2")
+    assert [verdict.granted for verdict in slots.verdicts()] == [True]
+    slots.repeat(last)
     slots.nothing_else()
 
 
@@ -258,6 +261,20 @@ def test_another_device_under_a_session_does_not_count_twice():
     assert slots.take("bob", "b-1", device=PHONE).granted
     assert slots.take("bob", "b-1", device=LAPTOP).granted
     assert slots.core.standings("staff") == [Standing("total", 1, 1)]
+    slots.send("hold", "eve", "e-1")
+    assert not slots.take("bob", "b-1", device=PHONE).granted
+    assert slots.sessions() == ["e-1"], "a refused take holds nothing"
+    slots.nothing_else()
+
+
+def test_a_refusal_names_the_records_of_those_who_counted_whatever_order_they_came_in():
+    """4.9, DESIGN "The law": a restored table names the same."""
+    slots = Slots(group_limit(3))
+    for name in ("zoe", "ann", "eve", "zoe"):
+        slots.send("hold", name, "s-1")
+    slots.checkpoint()
+    refused = slots.take("bob", "b-1")
+    assert [ref.offset for ref in refused.because[2:]] == [2, 3, 4]
     slots.nothing_else()
 
 
@@ -325,6 +342,7 @@ def test_a_slot_of_which_nothing_was_heard_for_long_is_asked_for_and_what_is_gon
     slots = Slots(group_limit(900), partitions=2)
     for number in range(2 * CHECKED_PER_VERDICT_MAX + 50):
         slots.send("hold", "bob", f"s-{number:03}")
+    slots.send("hold", "bob", "s-000")
     minutes = CHECK_AFTER_MS // 60_000
     slots.tick(minutes * 60 - 1)
     slots.nothing_else()
@@ -398,6 +416,7 @@ def test_any_history_is_decided_as_a_slow_and_obvious_model_decides_it(round_, s
         else:
             identity, group = chance.choice(users), chance.choice(["staff", "lab"])
             own = [session for name, session, where in open_ if (name, where) == (identity, group)]
+            session = f"s-{number}"
             more = {
                 "device": chance.choice([PHONE, LAPTOP, None]),
                 "groups": [group, *chance.sample(["vip", "guest:day"], chance.randint(0, 1))],
@@ -405,15 +424,18 @@ def test_any_history_is_decided_as_a_slow_and_obvious_model_decides_it(round_, s
                 "age_ms": chance.choice([0, 0, 5_000, 40_000]),
             }
             if what < 0.5:
-                model.hold(slots.send("hold", identity, f"s-{number}", group, **more))
+                model.hold(slots.send("hold", identity, session, group, **more))
             else:
                 more["frees"] = [f"s:ap1/{session}" for session in own[:1]] if what > 0.9 else []
                 more["held"] = ["b"] if what > 0.97 else []
-                message = slots.send("take", identity, f"s-{number}", group, **more)
+                if own and what > 0.85:
+                    session = own[-1]  # it asks again, perhaps as another device
+                    open_.remove((identity, session, group))
+                message = slots.send("take", identity, session, group, **more)
                 *evictions, answer = slots.verdicts()
                 refused_by, evicted = model.take(message)
                 assert (answer.limit, {v.session for v in evictions}) == (refused_by, {model_key(key) for key in evicted}), number
-            open_.append((identity, f"s-{number}", group))
+            open_.append((identity, session, group))
         assert slots.core.table.rows.keys() == model.held.keys()
         for group in ("staff", "lab"):
             expected = [(limit.name, len(model.counted(limit, group))) for limit in model.limits if limit.group in ("*", group)]

@@ -200,9 +200,9 @@ class Model:
         for limit in self.limits:
             if not _touches(limit, message):
                 continue
-            if key in self.held and _slot(limit, self.held[key].message) != _slot(limit, message):
-                del self.held[key]
             slots = self.counted(limit, message.group)
+            if key in self.held and _slot(limit, self.held[key].message) != _slot(limit, message):
+                slots = {slot: others for slot, keys in slots.items() if (others := keys - {key})}
             if len(slots) < limit.max_sessions or _slot(limit, message) in slots:
                 continue
             if limit.action == "report" or limit.victim == "none":
