@@ -14,6 +14,7 @@ from typing import Protocol
 from agents.ways.coova_mqtt import CoovaMqtt
 from agents.ways.huawei_portal import HuaweiPortal
 from agents.ways.poll import Poll
+from agents.ways.radsec import Radsec
 from agents.ways.routeros import RouterOs
 from schemas.configuration import Configuration, Nas, Via
 from schemas.disconnect import DisconnectCommand
@@ -49,6 +50,7 @@ class Way(Protocol):
 
 _DRIVERS: Mapping[Via, Callable[[Configuration], Way]] = {
     "routeros": RouterOs,
+    "radsec": Radsec,
     "coova-mqtt": CoovaMqtt,
     "poll": Poll,
     "huawei-portal": HuaweiPortal,
