@@ -68,6 +68,15 @@ class Hostapd(Rig):
         finally:
             await self.stop()
 
+    async def cut(self, number: int) -> None:
+        """Cut a supplicant's cable; the first is 1. hostapd is not told: its port is a bridge."""
+        await run("ip", "link", "set", f"rig{self.variables['ID']}v{number}", "down")
+
+    @staticmethod
+    def mac(number: int) -> str:
+        """A supplicant's MAC address."""
+        return f"02:aa:00:00:00:{number:02x}"
+
     async def kill_hostapd(self) -> None:
         """End hostapd without warning."""
         await self.script("hostapd_process.sh", "kill")

@@ -1,11 +1,17 @@
 """hostapd 2.10 with wired supplicants as the NAS: what the product shows on real software."""
 
+import asyncio
 import signal
+import time
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
-from schemas.topics import ACCOUNTING, REJECTED
+from agents.kafka_client import client_settings, topic_name
+from schemas.codec import encode
+from schemas.sighting import Sighting
+from schemas.topics import ACCOUNTING, REJECTED, SIGHTINGS
 from tests.rig.rigs import Hostapd
 from tests.support.kafka import Kafka
 from tests.support.product import Product, eventually, running
@@ -17,6 +23,13 @@ name = "one-device"
 applies_to = "user"
 max_sessions = 1
 victim = "oldest"
+"""
+HANDSHAKE = """
+confirm_within_s = 20
+[[liveness]]
+rule = "handshake"
+period_s = 5
+times = 3
 """
 DIFFERS_WHEN_SENT_AGAIN = ("acct_delay_s", "received_ms")
 
@@ -107,6 +120,42 @@ async def test_what_hostapd_sends_again_under_a_new_identifier_counts_once(kafka
             assert sorted(event["type"] for event in await product.events()) == ["nas.up", "session.started"]
             assert await product.commands() == []
             assert not await product.records(REJECTED)
+
+
+async def test_a_supplicant_whose_cable_is_cut_is_suspect_then_stale_and_disconnected(kafka: Kafka, prefix: str, tmp_path: Path):
+    """3.1, 3.4, 3.7: hostapd goes on reporting it, without counters; a switch sees the other one by its MAC address, so that one lives."""
+    rig = Hostapd(tmp_path / "rig", N=2, INTERIM=2)
+    async with running(Product(tmp_path, kafka.bootstrap, prefix, [rig.nas]), HANDSHAKE) as product, rig.running(product.port):
+        await product.wait_for_events(2, "session.started")
+        switch = asyncio.create_task(_see(product, rig.mac(2)))
+        try:
+            await rig.cut(1)
+            (result,) = await product.wait_for_results(1, within_s=60)
+        finally:
+            switch.cancel()
+        cut, lives = sorted(await product.events("session.started"), key=lambda event: event["calling_station_id"])
+        assert (result["outcome"], result["acct_session_id"]) == ("confirmed", cut["acct_session_id"])
+        assert [command["reason"] for command in await product.commands()] == ["stale"]
+        told = [event["type"] for event in await product.events() if event.get("acct_session_id") == cut["acct_session_id"]]
+        told = [kind for kind in told if kind.startswith("session.") and kind != "session.updated"]
+        assert told == ["session.started", "session.suspect", "session.stale", "session.ended"]
+        states = await product.states()
+        assert states[cut["acct_session_id"]] in (("ended", "stale"), ("ended", "nas-stop"))  # hostapd's Stop replaces our conclusion
+        assert states[lives["acct_session_id"]][0] in ("open", "suspect")
+        assert not await product.records(REJECTED)
+
+
+async def _see(product: Product, mac: str) -> None:
+    """A switch sees a MAC address each second."""
+    producer = AIOKafkaProducer(**client_settings(product.configuration))
+    await producer.start()
+    try:
+        while True:
+            value = encode(Sighting(time_ms=round(time.time() * 1000), by="switch", mac=mac))
+            await producer.send_and_wait(topic_name(product.configuration, SIGHTINGS), value, key=mac.encode())
+            await asyncio.sleep(1)
+    finally:
+        await producer.stop()
 
 
 async def _copies(product: Product, status: str) -> list[dict]:
