@@ -58,7 +58,7 @@ class SessionRow(msgspec.Struct, array_like=True, gc=False):
         groups: groups and guest types (`guest:NAME`) that its records told; groups_by: the attribute that told each of them.
         breached: limits that it breached and that did nothing about it: it never enters their counts.
         slots: groups in which the group agent was told that it counts. asked: those whose verdict on it is awaited.
-        verdicts: what was answered so far, until all is.
+        verdicts: what was answered so far, until all is. asked_at: (group, offset) of each question: another answer is a repeat.
         alive_ms: the NAS's talking clock at the client's last sign of life; alive_at_ms: when that was, milliseconds since the epoch.
         probes: how often it was missed since then, each time a probe where the rule has them; probed_ms: the partition's clock at the last.
         session_timeout_s, idle_timeout_s, termination_action: as the NAS told them, where they are believed.
@@ -144,6 +144,7 @@ class SessionRow(msgspec.Struct, array_like=True, gc=False):
     claim_offset: int = -1
     claim_batch: int = -1
     claimed_ms: int = -1
+    asked_at: tuple[tuple[str, int], ...] = ()
 
 
 DISCONNECT_FIELDS = (

@@ -53,7 +53,7 @@ def verdict(step: Step, value: bytes) -> None:
     is_late = step.core.row.wall_ms > said.expires_ms
     if said.op == "evict":
         _evicted(step, row, said, is_late=is_late)
-    elif said.group in row.asked:
+    elif said.group in row.asked and said.offset in (None, dict(row.asked_at).get(said.group)):
         _answered(step, row, said, is_late=is_late)
 
 
@@ -68,7 +68,7 @@ def _settle(step: Step, key: str, row: SessionRow) -> None:
         wanted = tuple(group for group in wanted if group not in refused)
         row.asked = tuple(group for group in row.asked if group in wanted)
     else:
-        row.asked, row.verdicts = (), ()
+        row.asked, row.asked_at, row.verdicts = (), (), ()
     if was is not None and was[0] != row.identity:
         for group in row.slots:
             _send(step, "free", group, was[0], key)
@@ -85,6 +85,8 @@ def _settle(step: Step, key: str, row: SessionRow) -> None:
 def _take(step: Step, row: SessionRow, group: str, op: str, frees: list[str] | None = None) -> None:
     known = limiting.known_of(step, row)
     clock_ms = step.core.row.clock_ms
+    if op == "take":
+        row.asked_at = (*(each for each in row.asked_at if each[0] != group and each[0] in row.asked), (group, step.offset))
     held = [hold.rule for hold in known.holds if hold.device == row.device and clock_ms < hold.until_ms]
     _send(
         step,
@@ -155,7 +157,7 @@ def _answered(step: Step, row: SessionRow, said: GroupVerdict, *, is_late: bool)
     if row.asked:
         return
     answers = {each.group: each for each in row.verdicts}
-    row.verdicts = ()
+    row.asked_at, row.verdicts = (), ()
     asked = limiting.questions_of(step, row).group
     refusals = [
         (each, answers[each.group]) for each in asked if each.group in answers and answers[each.group].refused_by == each.limit.name

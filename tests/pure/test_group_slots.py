@@ -323,3 +323,21 @@ def test_what_a_restored_partition_says_of_several_sessions_comes_in_the_same_or
     assert told(journal) == ["hold g s1", "hold g s2", "hold g s3"]
     journal.events()
     journal.nothing_else()
+
+
+def test_an_answer_that_comes_again_is_not_taken_for_the_answer_to_a_later_question() -> None:
+    """2.8: a group agent that was killed says again what it said; nobody goes twice for it."""
+    journal = inside(Limit("all", "group", 1, victim="oldest"))
+    journal.feed(start("s2", at_s=9))
+    (first,) = messages(journal)
+    again = refused(session="s2", current=1, max=1, offset=first.offset, nth=first.nth)
+    journal.feed(again)
+    assert [command.session["acct_session_id"] for command in journal.commands()] == ["s1"]
+    second = messages(journal)[-1]
+    assert (second.op, second.frees) == ("take", ["s:ap1/s1"])
+    journal.feed(again)
+    assert journal.open_row("s2").asked == ("g",)
+    journal.feed(granted(session="s2", offset=second.offset, nth=second.nth))
+    assert journal.open_row("s2").asked == ()
+    journal.events()
+    journal.nothing_else()
