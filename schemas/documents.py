@@ -17,7 +17,7 @@ from schemas.codec import JsonValue
 from schemas.disconnect import COMMAND_KIND, NOTICE_KIND, DisconnectCommand, DisconnectResult, SessionNotice
 from schemas.event import SessionEvent
 from schemas.group import GROUP_ROW, SLOT_KIND, SLOT_ROW, SOURCES_ROW, VERDICT_KIND, GroupVerdict, SlotMessage
-from schemas.journal import Claims, MembershipOrder, OperatorCommand, PolicyVersion, QuotaOrder, Rejected, Tick
+from schemas.journal import Claims, MembershipOrder, OperatorCommand, PolicyVersion, Promise, QuotaOrder, Rejected, Tick
 from schemas.session import IDENTITY_ROW, NAS_ROW, PARTITION_ROW, SESSION_ROW
 from schemas.sighting import Probe, Sighting, Sightings
 from schemas.topics import KIND_HEADER, TOPICS, Topic
@@ -67,6 +67,7 @@ MESSAGES: dict[Topic, tuple[Message, ...]] = {
         Message(MembershipOrder, "membership"),
         Message(QuotaOrder, "quota"),
         Message(Claims, "claim"),
+        Message(Promise, "promise"),
     ),
     topics.EVENTS: (Message(SessionEvent),),
     topics.TABLE: (

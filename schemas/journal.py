@@ -1,7 +1,7 @@
 """The other kinds of record in the journal beside accounting (header `kind`), and what is rejected from it.
 
-Every kind that the session agent may know is here, or in `disconnect` (`result`), `group` (`verdict`) and `sighting`. An agent that does not
-handle a kind rejects it by name, it never guesses.
+Every kind that the session agent may know is here, or in `disconnect` (`result`), `group` (`verdict`) and `sighting`. An agent that does
+not handle a kind rejects it by name, it never guesses.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import msgspec
 from schemas.codec import Text
 from schemas.policy import GROUPS_MAX, GroupName, Policy
 
-KINDS = ("accounting", "tick", "policy", "membership", "verdict", "sighting", "result", "operator", "quota", "claim")
-Kind = Literal["accounting", "tick", "policy", "membership", "verdict", "sighting", "result", "operator", "quota", "claim"]
+KINDS = ("accounting", "tick", "policy", "membership", "verdict", "sighting", "result", "operator", "quota", "claim", "promise")
+Kind = Literal["accounting", "tick", "policy", "membership", "verdict", "sighting", "result", "operator", "quota", "claim", "promise"]
 
 
 class Tick(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -177,6 +177,28 @@ class Claims(msgspec.Struct, kw_only=True, omit_defaults=True):
     batch: int
     time_ms: int
     sessions: list[Claim] = []
+
+
+class Promise(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The Session-Timeout that a login was let in with, for the session that is about to begin (behaviour 3.6).
+
+    Attributes:
+        id: of the reservation; said again it replaces what it said before.
+        identity: who was let in; the record's key.
+        nas: where.
+        calling_station_id: with which device, as it was asked; None: any.
+        session_timeout_s: RFC 2865 section 5.27; 0 takes a promise back.
+        time_ms: when it was answered.
+        expires_ms: no Start takes it later than that.
+    """
+
+    id: str
+    identity: str
+    nas: str
+    calling_station_id: str | None = None
+    session_timeout_s: Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+    time_ms: int
+    expires_ms: int
 
 
 class Rejected(msgspec.Struct, kw_only=True, omit_defaults=True):

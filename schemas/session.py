@@ -61,7 +61,8 @@ class SessionRow(msgspec.Struct, array_like=True, gc=False):
         verdicts: what was answered so far, until all is. asked_at: (group, offset) of each question: another answer is a repeat.
         alive_ms: the NAS's talking clock at the client's last sign of life; alive_at_ms: when that was, milliseconds since the epoch.
         probes: how often it was missed since then, each time a probe where the rule has them; probed_ms: the partition's clock at the last.
-        session_timeout_s, idle_timeout_s, termination_action: as the NAS told them, where they are believed.
+        session_timeout_s, idle_timeout_s, termination_action: as the NAS told them, where they are believed; the first as its login was
+            promised, as long as the NAS tells none.
         moved_ms: the NAS's talking clock when octets last moved.
         timeouts: how often it was ordered to go because its time was over.
         disbelieved: attributes of which the NAS told something that cannot be.
@@ -213,6 +214,20 @@ class Recent(msgspec.Struct, array_like=True, frozen=True, gc=False):
     until_ms: int = 0
 
 
+class Promised(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A Session-Timeout that waits for a Start (`schemas.journal.Promise`).
+
+    Attributes:
+        device: its MAC; None: any. until_ms: on the partition's clock.
+    """
+
+    id: str
+    nas: str
+    device: str | None
+    session_timeout_s: int
+    until_ms: int
+
+
 class IdentityRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What is kept of an identity beside its sessions; so small that it rests in memory as it is, and so is never changed in place.
 
@@ -222,6 +237,7 @@ class IdentityRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
         groups: groups and guest types (`guest:NAME`) that an operator gave.
         windows: usage of the quotas that touch it. recent: Starts of the rates that touch it.
         lingers_ms: no session of it is left, and it is looked at again when the partition's clock shows this; -1: not so.
+        promises: what logins were let in with, for the sessions that are about to begin; the last ones only.
     """
 
     identity: str
@@ -232,6 +248,7 @@ class IdentityRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     windows: tuple[Window, ...] = ()
     recent: tuple[Recent, ...] = ()
     lingers_ms: int = -1
+    promises: tuple[Promised, ...] = ()
 
 
 class Boot(msgspec.Struct, array_like=True, frozen=True):

@@ -32,6 +32,7 @@ from streams.live_view import LiveView, Moved
 from streams.mac import normal_mac
 from streams.memberships import groups_of
 from streams.merge import text_key
+from streams.promises import fitting
 from streams.rulebook import Asked, Questions, Rulebook
 
 RESERVATIONS_MAX = 1_000_000
@@ -94,11 +95,14 @@ class Reservations:
 
     def consume(self, identity: str, nas: str, device: str | None) -> Reservation | None:
         """A session of the identity has started there: take the reservation that was for it, its own device's before one for any."""
-        fitting = [each for each in self._of.get(identity, ()) if each.nas == nas and each.device in (device, None)]
-        taken = min(fitting, key=lambda each: each.device is None, default=None)
+        taken = fitting(self._of.get(identity, ()), nas, device)
         if taken is not None:
-            self._keep(identity, tuple(each for each in self._of[identity] if each is not taken))
+            self.give_back(identity, taken.id)
         return taken
+
+    def give_back(self, identity: str, reservation: str) -> None:
+        """Nothing is reserved under this id any more."""
+        self._keep(identity, tuple(each for each in self._of.get(identity, ()) if each.id != reservation))
 
     def _keep(self, identity: str, left: tuple[Reservation, ...]) -> None:
         before, kept = self._of.get(identity, ()), {each.id for each in left}
@@ -204,6 +208,11 @@ class Desk:
         """Whom the question is about, by the ingest's rules."""
         fields = {"user_name": question.user, "calling_station_id": question.calling_station_id or ""}
         return self._rules.identity_of(fields, question.nas)
+
+    def give_back(self, question: Question, reservation: str) -> None:
+        """The question was let in, and could not be answered so."""
+        self.reservations.give_back(self.identity_of(question), reservation)
+        self._settle()
 
     def moved(self, moved: Moved, now_ms: float) -> None:
         """A session is not as it was: one that has begun consumes the reservation that was for it."""

@@ -62,11 +62,12 @@ def let_go(step: Step, identity: str) -> None:
 def kept_for_ms(known: IdentityRow, partition: PartitionRow) -> int | None:
     """How long an identity without sessions is still to be remembered: None for good (an operator gave it groups), 0 not at all.
 
-    Holds and rates are on the partition's clock, windows on the log's wall clock.
+    Holds, rates and promises are on the partition's clock, windows on the log's wall clock.
     """
     if known.groups:
         return None
     lasting = [hold.until_ms - partition.clock_ms for hold in known.holds]
     lasting += [window.until_ms - partition.wall_ms for window in known.windows if window.used or window.extra]
     lasting += [recent.until_ms - partition.clock_ms for recent in known.recent]
+    lasting += [promised.until_ms - partition.clock_ms for promised in known.promises]
     return max(0, *lasting, 0)

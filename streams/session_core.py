@@ -30,6 +30,7 @@ from streams import (
     metering,
     outcomes,
     passing,
+    promises,
     session_records,
     sightings,
     timeouts,
@@ -58,6 +59,7 @@ class SessionCore(PartitionCore):
             "quota": metering.order,
             "verdict": group_slots.verdict,
             "claim": claims.claims,
+            "promise": promises.promise,
             "sighting": sightings.sighting,
         }
         super().__init__(partition, partitions, journal_topic, handlers)

@@ -23,6 +23,7 @@ from streams import (
     memberships,
     merge,
     metering,
+    promises,
     quotas,
     sameness,
     sightings,
@@ -151,6 +152,7 @@ def _open(step: Step, key: str, row: SessionRow, record: AccountingRecord) -> No
     if row.unproven:
         step.event("session.started", row, cause=f"first heard of by {record.status}" if record.status != "Start" else None)
         return
+    promises.take(step, row)
     for replaced in successors.replaced_by(row, [other for other in step.change.open_of(row.identity) if other is not row]):
         _supersede(step, replaced)
     verdict = limiting.verdict(step, row)

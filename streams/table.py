@@ -87,7 +87,7 @@ class Change:
     def next_seq(self, identity: str, offset: int) -> IdentityRow:
         """The identity's row with the next sequence number given out."""
         row = self.identity(identity, offset)
-        kept = (row.holds, row.groups, row.windows, row.recent, row.lingers_ms)
+        kept = (row.holds, row.groups, row.windows, row.recent, row.lingers_ms, row.promises)
         self.identities[identity] = row = IdentityRow(identity, row.seq + 1, row.seq_epoch, *kept)
         return row
 

@@ -3,6 +3,8 @@
 RFC 2865 sections 5.27 to 5.29. Termination-Action 1 asks for a re-authentication when the time is over: such a session is never
 disconnected for it; absent is 0. A `[[duration]]` of the policy says the same for whom it touches, whatever the NAS was told.
 
+The login may have been let in with a Session-Timeout (`promises`); what the NAS tells itself, then or later, replaces that.
+
 A session whose time is over is not dead: it is disconnected, and it ends by its Stop. Its time is counted on the partition's clock from
 when it began, so that it ends also where the NAS says nothing in between. Idleness is told by the NAS: an Interim whose octets stand where
 they stood an Idle-Timeout ago; without Interims or without octets nobody is idle.

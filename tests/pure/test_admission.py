@@ -99,6 +99,19 @@ def test_a_reservation_lapses_by_itself() -> None:
     assert len(rig.reservations) == 1
 
 
+def test_who_was_let_in_and_could_not_be_told_so_leaves_the_slot_to_others() -> None:
+    """3.6, 4.8: in a group too; an id that is not known does nothing."""
+    rig = Rig(user_limit(1), in_group(1, "group", group="g1"))
+    rig.know(IdentityRow("bob", groups=("g1",)))
+    reservation = rig.ask(mac=PHONE).reservation or ""
+    question = Question(user="BOB", nas="ap1", calling_station_id=PHONE)
+    rig.desk.give_back(question, "unknown")
+    assert not rig.ask(mac=LAPTOP).allowed
+    rig.desk.give_back(question, reservation)
+    assert len(rig.reservations) == 0
+    assert rig.ask(mac=LAPTOP).allowed
+
+
 def test_the_same_device_on_the_same_nas_asks_again_for_the_same_reservation() -> None:
     """4.8: an Access-Request that is sent again reserves nothing more, and the time counts from the last one."""
     rig = Rig(user_limit(1))

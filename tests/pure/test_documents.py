@@ -23,7 +23,7 @@ from schemas.group import (
     slot_key,
     sources_key,
 )
-from schemas.journal import KINDS, Claim, Claims, MembershipOrder, OperatorCommand, PolicyVersion, QuotaOrder, Rejected, Tick
+from schemas.journal import KINDS, Claim, Claims, MembershipOrder, OperatorCommand, PolicyVersion, Promise, QuotaOrder, Rejected, Tick
 from schemas.policy import Limit, Policy, Quota
 from schemas.session import IDENTITY_ROW, NAS_ROW, PARTITION_ROW, SESSION_ROW, IdentityRow, IngestClock, NasRow, PartitionRow, SessionRow
 from schemas.sighting import Probe, Sighting, Sightings
@@ -108,6 +108,7 @@ EXAMPLES = [
     (ACCOUNTING, "alice", "verdict", encode(VERDICT)),
     (ACCOUNTING, "alice", "membership", encode(MembershipOrder(identity="alice", groups=("staff", "guest:day")))),
     (ACCOUNTING, "alice", "quota", encode(QuotaOrder(id="q-1", op="topup", identity="alice", rule="daily", amount=1, time_ms=1))),
+    (ACCOUNTING, "alice", "promise", encode(Promise(id="r", identity="alice", nas="ap", session_timeout_s=60, time_ms=1, expires_ms=2))),
     (SLOTS, "staff", "slot", encode(SLOT)),
     (SLOTS, None, "tick", encode(Tick(ingest="i-1", wall_ms=1, mono_ms=2))),
     (SLOTS, None, "policy", encode(POLICY_VERSION)),

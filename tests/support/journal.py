@@ -14,7 +14,7 @@ from schemas.accounting import AccountingRecord
 from schemas.codec import decoder, encode
 from schemas.disconnect import COMMAND_KIND, NOTICE_KIND, DisconnectCommand, DisconnectResult, Outcome, SessionNotice
 from schemas.event import SessionEvent
-from schemas.journal import MembershipOrder, OperatorCommand, PolicyVersion, QuotaOrder, Rejected, Tick
+from schemas.journal import MembershipOrder, OperatorCommand, PolicyVersion, Promise, QuotaOrder, Rejected, Tick
 from schemas.policy import Duration, Limit, Liveness, Membership, Policy, Quota, Rate
 from schemas.session import SESSION_ROW, IdentityRow, SessionRow
 from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, REJECTED, session_key
@@ -154,6 +154,20 @@ def quota_order(op: Literal["topup", "reset"], rule: str, identity: str = "bob",
     """An operator's top-up or reset of a quota."""
     value = QuotaOrder(id=order_id, op=op, identity=identity, rule=rule, time_ms=T0_MS, **fields)
     return Record("quota", identity.encode(), encode(value))
+
+
+def promise(session_timeout_s: int, identity: str = "bob", *, reservation: str = "r1", nas: str = "ap1", mac: str | None = None) -> Record:
+    """A login was let in with a Session-Timeout, at the beginning and for a minute."""
+    value = Promise(
+        id=reservation,
+        identity=identity,
+        nas=nas,
+        calling_station_id=mac,
+        session_timeout_s=session_timeout_s,
+        time_ms=T0_MS,
+        expires_ms=T0_MS + 60_000,
+    )
+    return Record("promise", identity.encode(), encode(value))
 
 
 def result(command: DisconnectCommand, outcome: Outcome, *, at_s: float = 0, **fields: Any) -> Record:
