@@ -26,10 +26,12 @@ from collections.abc import Callable
 from typing import Final
 
 from agents import metrics
+from agents.radsec_reverse import ReverseDoor
 from agents.tls import server_context
 from agents.udp import Address, CannotListenError, SampledLog
 from schemas.configuration import RADSEC_SECRET, Configuration, Nas, endpoint
 from streams.ingest_step import IngestStep
+from streams.radius.disconnect import COA_ACK, COA_NAK, DISCONNECT_ACK, DISCONNECT_NAK
 from streams.radius.framing import Malformed
 from streams.radius.stream_framing import PacketStream
 from streams.radsec import ENDING, SENTENCES, Ended, RadsecNases, names_of, refused_handshake
@@ -42,6 +44,8 @@ SWEEP_S = 0.5
 IN_FLIGHT_MAX: Final = 256
 """An Identifier has one octet (RFC 6613 section 2.6.5)."""
 UNSENT_OCTETS_MAX: Final = 262_144
+REPLIES: Final = (DISCONNECT_ACK, DISCONNECT_NAK, COA_ACK, COA_NAK)
+"""What a NAS says to what it is asked on its own connection."""
 BACKLOG: Final = 128
 ACCEPTS_PER_WAKEUP_MAX: Final = 64
 ACCEPT_AGAIN_S: Final = 1.0
@@ -81,7 +85,10 @@ class Radsec:
         self._is_stopped = True
         self._adopt(configuration)
         self._sockets: list[socket.socket] = []
+        self._door: ReverseDoor | None = None
         try:
+            if configuration.ingest.radsec_reverse is not None:
+                self._door = ReverseDoor(configuration.ingest.radsec_reverse, self._last_heard_first)
             for listen in configuration.ingest.radsec:
                 self._sockets.append(_listening(listen))
         except CannotListenError:
@@ -93,6 +100,8 @@ class Radsec:
         """Let NASes in, and hand over what they send."""
         self.take = take
         self._is_stopped = False
+        if self._door is not None:
+            self._door.start()
         for bound in self._sockets:
             asyncio.get_running_loop().add_reader(bound.fileno(), self._accept, bound)
         self._sweep()
@@ -112,6 +121,8 @@ class Radsec:
 
     def close(self) -> None:
         """Give the ports back, and end every connection."""
+        if self._door is not None:
+            self._door.close()
         for bound in self._sockets:
             bound.close()
         for connection in self.open:
@@ -132,10 +143,10 @@ class Radsec:
         """Whether nothing is to be read any more."""
         return self._is_stopped
 
-    def step_for(self, source: str, names: frozenset[str]) -> IngestStep | None:
-        """The step for who shows these names from there; None: nobody that we know."""
+    def step_for(self, source: str, names: frozenset[str]) -> tuple[frozenset[str], IngestStep | None]:
+        """Which NASes show these names from there, and the step for them; None: nobody that we know."""
         nases = self._nases.of(source, names)
-        return self._step_of(nases) if nases else None
+        return frozenset(nas.name for nas in nases), self._step_of(nases) if nases else None
 
     def ended(self, source: str, reason: str, shown: str = "") -> None:
         """Count a connection that was refused or ended, and say so, with measure."""
@@ -143,6 +154,9 @@ class Radsec:
         if self._log.is_news(source, reason, asyncio.get_running_loop().time()):
             why = SENTENCES.get(reason, "a packet of it is not to be believed")
             log.warning("RADIUS over TLS with %s has ended: %s (%s)%s", source, reason, why, shown and f": {shown}")
+
+    def _last_heard_first(self) -> list[Connection]:
+        return sorted(self.open, key=lambda connection: -connection.heard_s)
 
     def _adopt(self, configuration: Configuration) -> None:
         """Raises CurfewError if a certificate cannot be used."""
@@ -223,7 +237,7 @@ class Connection(asyncio.Protocol):
 
     Attributes:
         number: that of `Radsec`. source: the address that it comes from. step: judges its packets.
-        is_made: its handshake is done. gone: set when it has ended.
+        is_made: its handshake is done. heard_s: when anything came last. gone: set when it has ended.
     """
 
     def __init__(self, radsec: Radsec, address: Address) -> None:
@@ -239,7 +253,9 @@ class Connection(asyncio.Protocol):
         self._in_flight = 0
         self._unsent: list[bytes] = []
         self._names: frozenset[str] = frozenset()
-        self._heard_s = self._whole_s = asyncio.get_running_loop().time()
+        self._nases: frozenset[str] = frozenset()
+        self._reverse: tuple[Callable[[bytes], None], Callable[[], None]] | None = None
+        self.heard_s = self._whole_s = asyncio.get_running_loop().time()
         self._is_paused = False
         self._is_ending = False
 
@@ -256,9 +272,9 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """What came next."""
-        self._heard_s = asyncio.get_running_loop().time()
+        self.heard_s = asyncio.get_running_loop().time()
         if not self._stream.waiting_octets:
-            self._whole_s = self._heard_s
+            self._whole_s = self.heard_s
         self._stream.feed(data)
         self._feed()
 
@@ -271,6 +287,8 @@ class Connection(asyncio.Protocol):
                 self._radsec.ended(self.source, Ended.TRUNCATED, str(exc or ""))
         self._transport = None
         self.gone.set()
+        if self._reverse is not None:
+            self._reverse[1]()
 
     # -- the ingest's side ---------------------------------------------------------------------------------------------------------------
 
@@ -295,7 +313,7 @@ class Connection(asyncio.Protocol):
 
     def identify(self) -> None:
         """Find out which NASes it may be from; from none, it ends."""
-        self.step = self._radsec.step_for(self.source, self._names)
+        self._nases, self.step = self._radsec.step_for(self.source, self._names)
         if self.step is None:
             self._end(Ended.NAME, ", ".join(sorted(self._names)))
 
@@ -312,7 +330,7 @@ class Connection(asyncio.Protocol):
             return
         if self._stream.waiting_octets and now_s - self._whole_s > PACKET_WITHIN_S:
             self._end(Ended.SLOW_PACKET)
-        elif not self._in_flight and now_s - self._heard_s > self._radsec.idle_s:
+        elif not self._in_flight and now_s - self.heard_s > self._radsec.idle_s:
             self._end(Ended.IDLE)
 
     def drop(self) -> None:
@@ -320,6 +338,27 @@ class Connection(asyncio.Protocol):
         self._is_ending = True
         if self._transport is not None:
             self._transport.abort()
+
+    # -- the other direction (`agents.radsec_reverse`) -----------------------------------------------------------------------------------
+
+    def is_of(self, nas: str) -> bool:
+        """Whether this NAS speaks on it, and nobody asks it already."""
+        return nas in self._nases and self._reverse is None and not self._is_ending
+
+    def reverse(self, reply: Callable[[bytes], None], end: Callable[[], None]) -> None:
+        """Have its replies, and its end, from now on."""
+        self._reverse = (reply, end)
+
+    def unreverse(self) -> None:
+        """Have them no more."""
+        self._reverse = None
+
+    def request(self, packet: bytes) -> None:
+        """Send the NAS a request."""
+        if not self._is_ending and self._transport is not None:
+            self._transport.write(packet)
+            if self._transport.get_write_buffer_size() > UNSENT_OCTETS_MAX:
+                self._end(Ended.NOT_READING)
 
     # -- inside --------------------------------------------------------------------------------------------------------------------------
 
@@ -341,10 +380,14 @@ class Connection(asyncio.Protocol):
             packet = self._stream.take()
             if packet is None or isinstance(packet, Malformed):
                 break
-            packets.append((packet, self._address))
+            if self._reverse is not None and packet[0] in REPLIES:
+                self._whole_s = self.heard_s
+                self._reverse[0](packet)
+            else:
+                packets.append((packet, self._address))
         ending = packet.value if isinstance(packet, Malformed) else None
         if packets:
-            self._whole_s = self._heard_s
+            self._whole_s = self.heard_s
             self._in_flight += len(packets)
             refused = self._radsec.take(self, packets)
             self._in_flight -= refused.total()

@@ -23,7 +23,7 @@ FILE_BYTES_MAX = 16 * 1024 * 1024
 SECRET_BYTES_MAX = 1024
 
 _DEFAULTS = "(no curfew.toml)"
-_PATHS_ONLY = ("data_dir", "ssl_cafile", "certfile", "keyfile", "cafile", "tls_certfile", "tls_keyfile", "tls_cafile")
+_PATHS_ONLY = ("data_dir", "radsec_reverse", "ssl_cafile", "certfile", "keyfile", "cafile", "tls_certfile", "tls_keyfile", "tls_cafile")
 _StructType = TypeVar("_StructType", bound=msgspec.Struct)
 
 

@@ -136,6 +136,8 @@ class Ingest(msgspec.Struct, frozen=True):
         radsec: Where accounting over TLS is taken (RFC 6614), as in `listen`; port 2083 in the field. Wants `[tls]`.
         radsec_connections: Connections that one process has at a time, those that are only being made among them; the next is closed.
         radsec_idle_s: A connection on which nothing came for longer is closed.
+        radsec_reverse: Directory, relative to the configuration, through which a kicker of the same machine and user reaches NASes over
+            their own connections (`reverse` of `disconnect`); None: it does not.
     """
 
     listen: Annotated[tuple[str, ...], Meta(min_length=1, max_length=64)] = ("127.0.0.1:1813",)
@@ -148,6 +150,7 @@ class Ingest(msgspec.Struct, frozen=True):
     radsec: Annotated[tuple[str, ...], Meta(max_length=64)] = ()
     radsec_connections: Annotated[int, Meta(ge=1, le=65_536)] = 1024
     radsec_idle_s: Annotated[float, Meta(ge=1, le=604_800)] = 3600.0
+    radsec_reverse: Path | None = None
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -287,7 +290,7 @@ class Tls(msgspec.Struct, frozen=True):
         certfile: Path of the PEM file with our certificate, and what stands between it and the authority; relative to the configuration.
         keyfile: Path of the PEM file with its key, without a password.
         cafile: Path of the PEM file with the authorities that vouch for NASes; the system's are not asked.
-        secret: What stands for the shared secret inside of TLS; RFC 6614 section 2.3 fixes it. Or `secret_file`.
+        secret: What stands for the shared secret inside of TLS; None is "radsec", to which RFC 6614 section 2.3 fixes it. Or `secret_file`.
         secret_file: Path of a file whose one line it is, relative to the configuration.
     """
 
@@ -311,7 +314,7 @@ class Disconnect(msgspec.Struct, frozen=True):
         port: UDP, with `radius`; None: the profile's. UDP, with `huawei-portal`; None: 2000. TCP, with `routeros`; None: 8728, or 8729
             with `tls`. TCP, with `radsec`; None: 2083.
         secret: Of RFC 5176; no default, also not the accounting secret: without one the result is `no-secret`. Or `secret_file`. Also the
-            shared key of `huawei-portal`, and the bearer token of `poll`. With `radsec` None is "radsec".
+            shared key of `huawei-portal`, and the bearer token of `poll`. With `radsec` None is that of `[tls]`.
         secret_file: Path of a file whose one line it is, relative to the configuration.
         profile: Which attributes go, in which notation.
         user: For `routeros` and `coova-mqtt`.
@@ -329,6 +332,7 @@ class Disconnect(msgspec.Struct, frozen=True):
         tls_verify: Whether the peer has to prove by its certificate that it is who it should be, with `tls`, for `routeros`.
         tls_certfile: Path of the PEM file with the certificate that we show this NAS, with `radsec`; None: that of `[tls]`.
         tls_keyfile: Path of the PEM file with its key.
+        reverse: Whether the NAS is asked over the connection it has made for its accounting, with `radsec`; it needs no `address` then.
     """
 
     via: Via = "radius"
@@ -351,6 +355,7 @@ class Disconnect(msgspec.Struct, frozen=True):
     tls_verify: bool = True
     tls_certfile: Path | None = None
     tls_keyfile: Path | None = None
+    reverse: bool = False
 
 
 class Nas(msgspec.Struct, frozen=True):

@@ -86,8 +86,8 @@ def check_configuration(text: str, file: str, environment: Mapping[str, str] | N
     reader.problems.extend(check_shared_networks(source, nases))
     reader.problems.extend(_profiles(source, dict(reader.every(ProfileChange)), dict(reader.every(Disconnect))))
     reader.problems.extend(_pickup_nodes(source, nases, is_served=any(pickup.listen for _, pickup in reader.every(Pickup))))
-    listens = next((ingest.radsec for _, ingest in reader.every(Ingest)), ())
-    reader.problems.extend(_radsec(source, nases, next((tls for _, tls in reader.every(Tls)), Tls()), listens=bool(listens)))
+    ingest = next((ingest for _, ingest in reader.every(Ingest)), Ingest())
+    reader.problems.extend(_radsec(source, nases, next((tls for _, tls in reader.every(Tls)), Tls()), ingest))
     if "nas" not in source.tables:
         remedy = "Add a [[nas]] with `name`, `addresses` and `secret`."
         message = "no [[nas]]: every packet would come from an unknown source and get no answer"
@@ -248,7 +248,7 @@ def _disconnect(source: Source, path: Path, disconnect: Disconnect) -> Iterator[
     via = disconnect.via
     if disconnect.address is not None and not _is_address(disconnect.address):
         yield _no_address(source, (*path, "address"), disconnect.address)
-    if disconnect.address is None and via in _CALLS_THE_NAS:
+    if disconnect.address is None and via in _CALLS_THE_NAS and not (via == "radsec" and disconnect.reverse):
         yield source.key_problem(
             path, "`nas.disconnect` has no `address`", 'Add `address`, where the NAS takes disconnects, or write via = "none".'
         )
@@ -366,8 +366,9 @@ def _pickup_nodes(source: Source, nases: Mapping[Path, Nas], *, is_served: bool)
             yield source.value_problem((*path, "disconnect", "via"), message, 'Add [pickup] with listen = "0.0.0.0:8182".', "warning")
 
 
-def _radsec(source: Source, nases: Mapping[Path, Nas], tls: Tls, *, listens: bool) -> Iterator[Problem]:
+def _radsec(source: Source, nases: Mapping[Path, Nas], tls: Tls, ingest: Ingest) -> Iterator[Problem]:
     """Whoever speaks TLS has a certificate, and somebody who vouches for the other side."""
+    listens, reverse = bool(ingest.radsec), ingest.radsec_reverse
     if listens:
         for key in ("certfile", "keyfile", "cafile"):
             if getattr(tls, key) is None:
@@ -378,6 +379,11 @@ def _radsec(source: Source, nases: Mapping[Path, Nas], tls: Tls, *, listens: boo
             yield source.value_problem((*path, "tls_name"), message, 'Add radsec = ["0.0.0.0:2083"] to [ingest].', "warning")
         way = nas.disconnect
         if way is None or way.via != "radsec":
+            continue
+        if way.reverse:
+            if reverse is None or not listens:
+                message = f'"{nas.name}" is asked over its own connection, which nobody takes or leads to'
+                yield source.value_problem((*path, "disconnect", "reverse"), message, "Add `radsec` and `radsec_reverse` to [ingest].")
             continue
         for key in ("certfile", "keyfile", "cafile"):
             if getattr(way, f"tls_{key}") is None and getattr(tls, key) is None:

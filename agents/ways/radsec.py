@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from agents.ways.radsec_line import ClosedError, Line, RadsecError, connect, place_of
+from agents.ways.radsec_line import ClosedError, Line, RadsecError, connect, connect_reverse, place_of
 from schemas.configuration import RADSEC_SECRET, Configuration, Disconnect, Nas
 from schemas.disconnect import ERROR_CAUSES, DisconnectCommand
 from schemas.ways import DeviceSession, Finding, NoListError, WayAnswer
@@ -63,6 +63,10 @@ class _Place:
         self.closing: asyncio.TimerHandle | None = None
 
 
+_Key = tuple[Disconnect, str]
+"""Where to; with `reverse` also whose connection: NASes of one `tls_name` are behind the same one."""
+
+
 class Radsec:
     """The way `radsec`."""
 
@@ -75,12 +79,13 @@ class Radsec:
         self._profiles = configured(configuration.profile)
         self._tls = configuration.tls
         self._source = configuration.kicker.source
-        self._places: dict[Disconnect, _Place] = {}
+        self._reverse = configuration.ingest.radsec_reverse
+        self._places: dict[_Key, _Place] = {}
 
     async def disconnect(self, nas: Nas, command: DisconnectCommand) -> WayAnswer:
         """Ask for the end of the command's session by the profile's attribute sets, one after the other."""
         way = nas.disconnect
-        if way is None or way.address is None:
+        if way is None or (way.address is None and not way.reverse):
             return WayAnswer("unsupported", "the NAS has no `address` in `disconnect`")
         profile = self._profiles[way.profile]
         sets = requests(profile, command.session)
@@ -88,7 +93,7 @@ class Radsec:
             return WayAnswer("unsupported", f"the session lacks what the profile {way.profile} asks a NAS by")
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                return await self._try(way, profile, sets)
+                return await self._try(nas, way, profile, sets)
         except TimeoutError:
             return WayAnswer("unanswered", _too_late(way))
         except RadsecError as failed:
@@ -97,16 +102,18 @@ class Radsec:
     async def test(self, nas: Nas) -> list[Finding]:
         """Connect, ask for a session that cannot exist, and who is there."""
         way = nas.disconnect
-        if way is None or way.address is None:
+        if way is None or (way.address is None and not way.reverse):
             return [Finding(WAY, ok=False, sentence="`disconnect` has no `address`: nobody can be asked. Add it.")]
         findings: list[Finding] = []
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                line = await connect(way, self._tls, self._source)
+                line = await self._connect(nas, way)
                 try:
-                    shown = way.tls_name or way.address
-                    findings.append(Finding(WAY, ok=True, sentence=f"{line.who} speaks {line.secured}, and its certificate bears {shown}."))
-                    findings += await asyncio.gather(self._test_disconnect(line, nas, way), _test_status(line, _secret(way)))
+                    findings.append(Finding(WAY, ok=True, sentence=_about(line, nas, way)))
+                    asking = [self._test_disconnect(line, nas, way)]
+                    if not way.reverse:  # over its own connection it is asked for disconnects only
+                        asking.append(_test_status(line, self._secret(way)))
+                    findings += await asyncio.gather(*asking)
                 finally:
                     line.drop()
         except TimeoutError:
@@ -129,11 +136,11 @@ class Radsec:
             _forget(place)
         self._places.clear()
 
-    async def _try(self, way: Disconnect, profile: Profile, sets: tuple[Request, ...]) -> WayAnswer:
+    async def _try(self, nas: Nas, way: Disconnect, profile: Profile, sets: tuple[Request, ...]) -> WayAnswer:
         """Raises RadsecError where there is no answer to be had."""
         answer = WayAnswer("refused")
         for request in sets:
-            reply, round_trip_ms = await _exchange(functools.partial(self._ask, way), request, profile, _secret(way))
+            reply, round_trip_ms = await _exchange(functools.partial(self._ask, nas, way), request, profile, self._secret(way))
             if isinstance(reply, RefusedReply):
                 raise RadsecError(finding_of_refused(reply, _where(way)).sentence.removesuffix("."))
             answer = _answer_of(reply, request, round_trip_ms)
@@ -142,17 +149,18 @@ class Radsec:
                 break
         return answer
 
-    async def _ask(self, way: Disconnect, make: Callable[[int], bytes]) -> bytes:
+    async def _ask(self, nas: Nas, way: Disconnect, make: Callable[[int], bytes]) -> bytes:
         """On the connection that is kept, or a new one.
 
         Raises:
             RadsecError: it cannot be asked.
         """
-        place = self._places.setdefault(way, _Place())
+        key = (way, (nas.tls_name or nas.name) if way.reverse else "")
+        place = self._places.setdefault(key, _Place())
         place.users += 1
         try:
             while True:
-                line, is_new = await self._line(place, way)
+                line, is_new = await self._line(place, nas, way)
                 asked_s = asyncio.get_running_loop().time()
                 try:
                     return await line.ask(make)
@@ -165,16 +173,23 @@ class Radsec:
                     raise
         finally:
             place.users -= 1
-            self._keep(place, way)
+            self._keep(place, key)
 
-    async def _line(self, place: _Place, way: Disconnect) -> tuple[Line, bool]:
+    async def _line(self, place: _Place, nas: Nas, way: Disconnect) -> tuple[Line, bool]:
         async with place.lock:
             if place.line is not None and place.line.is_open:
                 return place.line, False
-            place.line = await connect(way, self._tls, self._source)
+            place.line = await self._connect(nas, way)
             return place.line, True
 
-    def _keep(self, place: _Place, way: Disconnect) -> None:
+    async def _connect(self, nas: Nas, way: Disconnect) -> Line:
+        """Raises RadsecError where that does not come about."""
+        return await (connect_reverse(self._reverse, nas.name) if way.reverse else connect(way, self._tls, self._source))
+
+    def _secret(self, way: Disconnect) -> bytes:
+        return (way.secret or self._tls.secret or RADSEC_SECRET).encode()
+
+    def _keep(self, place: _Place, key: _Key) -> None:
         """Keep the connection for a while after the last who used it."""
         if place.closing is not None:
             place.closing.cancel()
@@ -182,20 +197,20 @@ class Radsec:
         if place.users:
             return
         if place.line is None or not place.line.is_open or len(self._places) > KEPT_MAX:
-            self._let_go(place, way)
+            self._let_go(place, key)
         else:
-            place.closing = asyncio.get_running_loop().call_later(KEPT_S, self._let_go, place, way)
+            place.closing = asyncio.get_running_loop().call_later(KEPT_S, self._let_go, place, key)
 
-    def _let_go(self, place: _Place, way: Disconnect) -> None:
-        if not place.users and self._places.get(way) is place:
-            del self._places[way]
+    def _let_go(self, place: _Place, key: _Key) -> None:
+        if not place.users and self._places.get(key) is place:
+            del self._places[key]
             _forget(place)
 
     async def _test_disconnect(self, line: Line, nas: Nas, way: Disconnect) -> Finding:
         """The profile's attribute sets one after the other, for a session that cannot exist."""
         finding, profile = NOT_ASKED, self._profiles[way.profile]
         for question in questions(nas, profile, secrets.token_hex(8)):
-            reply, round_trip_ms = await _exchange(line.ask, question, profile, _secret(way))
+            reply, round_trip_ms = await _exchange(line.ask, question, profile, self._secret(way))
             if isinstance(reply, RefusedReply):
                 finding = finding_of_refused(reply, _where(way))
                 break
@@ -244,17 +259,20 @@ def _answer_of(reply: Reply, request: Request, round_trip_ms: float) -> WayAnswe
     return WayAnswer("accepted" if reply.acknowledged else "refused", f"{said}{why}", round_trip_ms)
 
 
-def _secret(way: Disconnect) -> bytes:
-    return (way.secret or RADSEC_SECRET).encode()
-
-
 def _where(way: Disconnect) -> Place:
     address, port = place_of(way)
     return Place(address, port, "", TIMEOUT_S)
 
 
+def _about(line: Line, nas: Nas, way: Disconnect) -> str:
+    if way.reverse:
+        return f"A connection of {nas.name} to an ingest of this machine stands."
+    return f"{line.who} speaks {line.secured}, and its certificate bears {way.tls_name or way.address}."
+
+
 def _too_late(way: Disconnect) -> str:
-    return "{} port {} did not answer within {:g} s, though the connection stands or was being made".format(*place_of(way), TIMEOUT_S)
+    who = "its own connection brought no answer" if way.reverse else "{} port {} did not answer".format(*place_of(way))
+    return f"{who} within {TIMEOUT_S:g} s, though the connection stands or was being made"
 
 
 def _forget(place: _Place) -> None:

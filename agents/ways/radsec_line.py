@@ -11,7 +11,9 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 
+from agents.radsec_reverse import STANDS, SUFFIX
 from agents.tls import TlsFilesError, client_context, reason_of
 from schemas.configuration import RADSEC_PORT, Disconnect, Tls
 from schemas.errors import CurfewError
@@ -22,6 +24,8 @@ from streams.radius.stream_framing import PacketStream
 CONNECT_WITHIN_S = 4.0
 HANDSHAKE_WITHIN_S = 3.0
 IDENTIFIERS = 256
+REVERSE_WITHIN_S = 1.0
+INGESTS_MAX = 256
 READ_OCTETS = 65_536
 
 
@@ -172,6 +176,38 @@ async def connect(way: Disconnect, tls: Tls, source: str) -> Line:
             raise RadsecError(_why_not(failed, who, way)) from failed
         raise
     return Line(reader, writer, who)
+
+
+async def connect_reverse(directory: str | None, nas: str) -> Line:
+    """The connection that the NAS itself has made to an ingest of this machine, from the other end (`agents.radsec_reverse`).
+
+    Args:
+        directory: where the ingests have their sockets.
+        nas: its name.
+
+    Raises:
+        RadsecError: there is none, or somebody else has it.
+    """
+    if directory is None:
+        raise RadsecError("[ingest] has no `radsec_reverse`")
+    for path in sorted(Path(directory).glob(f"*{SUFFIX}"))[:INGESTS_MAX]:  # noqa: ASYNC240 - a look into a small local directory
+        writer = None
+        try:
+            async with asyncio.timeout(REVERSE_WITHIN_S):
+                reader, writer = await asyncio.open_unix_connection(path)
+                writer.write(f"{nas}\n".encode())
+                stands = await reader.readline()
+            if stands == STANDS:
+                return Line(reader, writer, f"{nas} on its own connection")
+        except (OSError, TimeoutError):
+            stands = b""  # an ingest that is gone, and left its socket behind
+        except BaseException:
+            if writer is not None:
+                writer.transport.abort()
+            raise
+        if writer is not None:
+            writer.transport.abort()
+    raise RadsecError(f"no connection of {nas} stands at any ingest here, or another is asking it: it is asked over the one that it makes")
 
 
 def _why_not(failed: Exception, who: str, way: Disconnect) -> str:

@@ -13,8 +13,11 @@ import uvloop
 from agents import metrics, radsec
 from agents.tls import TlsFilesError
 from agents.udp import CannotListenError
-from schemas.configuration import Configuration, Nas, Tls
+from agents.ways.radsec import Radsec as RadsecWay
+from schemas.configuration import Configuration, Disconnect, Nas, Tls
+from schemas.disconnect import DisconnectCommand
 from streams.radius.respond import STATUS_SERVER
+from streams.radius.simulated import RefusedRequest, build_disconnect_reply, parse_disconnect_request
 from streams.radsec import Ended
 from tests.support.ingest import NasSocket, journal, make_installation, refused, request, running_ingest, status_server
 from tests.support.kafka import Kafka
@@ -22,6 +25,7 @@ from tests.support.radsec import NAME, SECRET, TlsNas, client, world
 from tests.support.worker import until
 
 HUT = Nas(name="hut", addresses=("127.0.0.0/8",), tls_name=NAME)
+KICK = DisconnectCommand(id="c", time_ms=1, expires_ms=2, nas="hut", identity="bob", session={"acct_session_id": "s-1"}, reason="limit")
 
 
 @pytest.fixture(scope="module")
@@ -170,11 +174,12 @@ async def test_a_nas_without_a_name_is_known_by_its_address_and_its_secret_for_u
     assert await sessions(configuration) == {"tls": 1, "udp": 1}
 
 
-def test_it_is_all_the_same_on_the_loop_of_production(kafka: Kafka, prefix: str, who):
-    """1.1: the parts run on uvloop, which has a TLS of its own."""
+def test_it_is_all_the_same_on_the_loop_of_production(kafka: Kafka, prefix: str, who, tmp_path):
+    """1.1, 5.6: the parts run on uvloop, which has a TLS of its own."""
 
     async def scenario() -> None:
-        configuration = await installation(kafka, prefix, who.tls)
+        hut = msgspec.structs.replace(HUT, disconnect=Disconnect(via="radsec", reverse=True))
+        configuration = await installation(kafka, prefix, who.tls, hut, radsec_reverse=str(tmp_path))
         expired, silent = ended(Ended.CERTIFICATE_EXPIRED), ended(Ended.TRUNCATED)
         async with running_ingest(configuration) as running:
             address = running.ingest.radsec_addresses[0]
@@ -182,6 +187,11 @@ def test_it_is_all_the_same_on_the_loop_of_production(kafka: Kafka, prefix: str,
                 for n in range(300):
                     nas.send(record(n, f"s-{n}"))
                 assert Counter([(await nas.receive())[1] for _ in range(300)]) == Counter(n % 256 for n in range(300))
+                serving = asyncio.create_task(a_nas_that_ends_sessions(nas, []))
+                driver = RadsecWay(configuration)
+                assert (await driver.disconnect(hut, KICK)).answer == "accepted"
+                await driver.close()
+                serving.cancel()
                 nas.send(record(1, "cut")[:30])
                 await asyncio.sleep(0.2)
             await counted(Ended.TRUNCATED, silent)
@@ -378,6 +388,85 @@ async def test_who_does_not_read_its_answers_is_not_answered_for_ever(kafka: Kaf
                     await asyncio.sleep(0)
         await counted(Ended.NOT_READING, before)
         await nothing_is_left(running)
+
+
+# -- disconnects over the NAS's own connection ---------------------------------------------------------------------------------------------
+
+
+async def a_nas_that_ends_sessions(nas: TlsNas, asked: list[bytes], *, error_cause: int | None = None) -> None:
+    """It answers Disconnect-Requests on the connection that it has made."""
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            packet = await nas.receive()
+            asked.append(packet)
+            assert not isinstance(parse_disconnect_request(packet, SECRET), RefusedRequest)
+            nas.send(build_disconnect_reply(packet, SECRET, ack=error_cause is None, error_cause=error_cause))
+
+
+async def test_a_nas_is_asked_over_the_connection_that_it_has_made(kafka: Kafka, prefix: str, who, tmp_path):
+    """5.6: no address, no port that is open there; its accounting goes on meanwhile, and two kicks have one connection."""
+    way = Disconnect(via="radsec", reverse=True)
+    hut, asked = msgspec.structs.replace(HUT, disconnect=way), []
+    configuration = await installation(kafka, prefix, who.tls, hut, radsec_reverse=str(tmp_path / "reverse"))
+    driver = RadsecWay(configuration)
+    async with running_ingest(configuration) as running:
+        address, context = running.ingest.radsec_addresses[0], client(who, who.hut)
+        nobody = await driver.disconnect(hut, KICK)
+        assert (nobody.answer, nobody.detail.startswith("no connection of hut stands at any ingest here")) == ("unanswered", True)
+        async with await TlsNas.to(address, context) as nas:
+            await nas.ask(record(1, "s-1"))
+            serving = asyncio.create_task(a_nas_that_ends_sessions(nas, asked))
+            answers = await asyncio.gather(*(driver.disconnect(hut, KICK) for _ in range(50)))
+            assert {(one.answer, one.detail) for one in answers} == {("accepted", "Disconnect-Request by Acct-Session-Id: ACK")}
+            assert len(asked) == 50
+            second = RadsecWay(configuration)
+            busy = await second.disconnect(hut, KICK)
+            assert (busy.answer, "or another is asking it" in busy.detail) == ("unanswered", True)
+        await serving
+        async with await TlsNas.to(address, context) as nas:  # the next connection serves as well
+            serving = asyncio.create_task(a_nas_that_ends_sessions(nas, asked, error_cause=503))
+            assert (await driver.disconnect(hut, KICK)).answer == "gone"
+            await driver.close()
+            await until("it is let go", lambda: all(one._reverse is None for one in running.ingest._radsec.open))
+            findings = await second.test(hut)
+            assert [one.ok for one in findings] == [True, True]
+            assert findings[0].sentence == "A connection of hut to an ingest of this machine stands."
+            await second.close()
+        await serving
+        await nothing_is_left(running)
+        assert [path.stat().st_mode & 0o777 for path in (tmp_path / "reverse").iterdir()] == [0o600]
+    assert list((tmp_path / "reverse").iterdir()) == []
+    assert await sessions(configuration) == {"s-1": 1}
+
+
+async def test_what_comes_to_the_reverse_socket_is_bounded_and_nothing_but_disconnects_goes_through(
+    kafka: Kafka, prefix: str, who, tmp_path
+):
+    """5.7: who names no NAS, or nobody, or sends what is no disconnect; and a NAS that answers what nobody asked."""
+    configuration = await installation(kafka, prefix, who.tls, radsec_reverse=str(tmp_path / "reverse"))
+    before = refused("code")
+    async with running_ingest(configuration) as running:
+        [path] = (tmp_path / "reverse").iterdir()
+        async with await TlsNas.to(running.ingest.radsec_addresses[0], client(who, who.hut)) as nas:
+            await nas.ask(record(1, "s-1"))
+            nas.send(bytes((41, 1, 0, 20)) + bytes(16))
+            await until("it is let go", lambda: refused("code") == before + 1)
+            for line, answer in ((b"elsewhere\n", b"-\n"), (b"\xff" * 100_000, b""), (b"hut\n", b"+\n")):
+                reader, writer = await asyncio.open_unix_connection(path)
+                writer.write(line)
+                async with asyncio.timeout(60):
+                    assert await reader.readline() == answer
+                if answer != b"+\n":
+                    writer.close()
+            writer.write(record(2, "no disconnect") + b"GET / HTTP/1.1\r\n")
+            await nas.ask(record(3, "s-3"))
+            nas.hang_up()
+            async with asyncio.timeout(60):
+                with contextlib.suppress(OSError):
+                    assert await reader.read() == b""
+            writer.close()
+        await nothing_is_left(running)
+    assert await sessions(configuration) == {"s-1": 1, "s-3": 1}
 
 
 # -- configuration ------------------------------------------------------------------------------------------------------------------------

@@ -91,6 +91,16 @@ def test_each_thing_that_is_missing_is_named_with_its_remedy(text, expected):
     assert said(text) == expected
 
 
+def test_a_nas_that_is_asked_over_its_own_connection_needs_no_address():
+    """5.6: but somebody who takes that connection, and leads to it."""
+    nas = f'{ADDRESSED}tls_name = "hut"\ndisconnect = {{ via = "radsec", reverse = true }}\n'
+    assert said(f'{TLS}{LISTENING}radsec_reverse = "var/radsec"\n{nas}') == []
+    expected = (
+        'error: "hut" is asked over its own connection, which nobody takes or leads to | Add `radsec` and `radsec_reverse` to [ingest].'
+    )
+    assert said(TLS + LISTENING + nas) == [expected]
+
+
 def test_names_in_certificates_tell_nases_apart_that_come_from_anywhere():
     """5.6: two NASes without an address of their own: as long as they have no secret, which would be asked for by the address alone."""
     roaming = '[[nas]]\nname = "{0}"\naddresses = ["0.0.0.0/0"]\ntls_name = "{0}.example.net"\n{1}'
