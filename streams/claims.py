@@ -12,8 +12,11 @@ partition, and each of those answers it with one record: so a first deployment, 
 in minutes and not in a storm. Open questions are bounded (`BATCHES_MAX`), stand in the partition's row and are asked again when no answer
 comes. Questions and answers may be repeated: both say what is so, and what is so already is not done again.
 
-Who yields (`_yields`): the silent one to the one that is not; else, where the NAS's own clock dated both, the older one. Without such times
-the one that was just heard of stands, unless its Acct-Session-Time shows that its record was overtaken. Clocks of ingests are not compared.
+Who yields (`_yields`): the silent one to the one that is not; else the one with the shorter Acct-Session-Time, where both began together;
+else, where the NAS's own clock dated both, the older one. Without such times the one that was just heard of stands, unless its
+Acct-Session-Time shows that its record was overtaken. Clocks of ingests are not compared.
+
+What it leaves: a Start that a journal holds behind what came after it, since an outage mixed them, asks only when it is silent.
 """
 
 from __future__ import annotations
@@ -203,6 +206,8 @@ def _yields(mine: SessionRow, asker: Claim, asker_goes_first: bool, catches_up: 
     if silent_here and not asker.silent and asker.state != "ended":
         return True
     mine_s, its_s = _life(mine), _life(asker)
+    if _began_together(mine, asker) and mine_s != its_s:
+        return mine_s < its_s
     if mine.event_believed and asker.event_believed:
         one, other = (mine.event_ms, mine_s), (asker.event_ms, its_s)
         return one < other or (one == other and asker_goes_first)
@@ -225,9 +230,14 @@ def _yield(step: Step, row: SessionRow, to: Claim) -> None:
         ends.move(step, row, to.identity)
 
 
+def _began_together(one: SessionRow | Claim, other: SessionRow | Claim) -> bool:
+    """By arrival: so they are one session, though the NAS's clock was set meanwhile."""
+    return abs(one.order_ms - other.order_ms) <= TOLERANCE_MS
+
+
 def _began_after(one: SessionRow | Claim, other: SessionRow | Claim) -> bool:
     """Whether they are two sessions: the one began when the other's life, as it is known, was over."""
-    if one.started_ms is None:
+    if one.started_ms is None or _began_together(one, other):
         return False
     if not (one.start_believed and other.event_believed):
         return 1000 * ((other.session_time_s or 0) - (one.session_time_s or 0)) > TOLERANCE_MS

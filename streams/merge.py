@@ -47,10 +47,11 @@ def device_of(calling_station_id: Text | None) -> str | None:
 
 
 def is_newer(row: SessionRow, record: AccountingRecord) -> bool:
-    """Whether the record says something later than the row knows, by the NAS's own clocks."""
-    if record.event_ms != row.event_ms:
-        return record.event_ms > row.event_ms
-    return (record.session_time_s or 0) > (row.session_time_s or 0)
+    """Whether the record says something later than the row knows, by the NAS's own clocks.
+
+    Acct-Session-Time only grows, also where the clock was set back.
+    """
+    return record.event_ms > row.event_ms or (record.session_time_s or 0) > (row.session_time_s or 0)
 
 
 def new_row(record: AccountingRecord, session_id: Text, offset: int) -> SessionRow:

@@ -36,6 +36,8 @@ def sameness(row: SessionRow, record: AccountingRecord, clock_ms: int) -> Samene
     if start_ms is None or row.started_ms is None:
         return "same"
     if record.status != "Start":
+        if _began_together(row, record):
+            return "same"
         # An Interim's or Stop's start is computed: it must lie after the whole life of the old session as we know it.
         if start_ms > row.event_ms + TOLERANCE_MS:
             return "later"
@@ -46,6 +48,14 @@ def sameness(row: SessionRow, record: AccountingRecord, clock_ms: int) -> Samene
     if start_ms > row.started_ms + tolerance_ms and record.event_ms > known_until_ms:
         return "later"
     return "earlier" if start_ms < row.started_ms - tolerance_ms and _knows_better(row, record, clock_ms) else "same"
+
+
+def _began_together(row: SessionRow, record: AccountingRecord) -> bool:
+    """Whether the record's session began when the row's did, by arrival: so it is the same, though the NAS's clock was set meanwhile."""
+    if record.session_time_s is None:
+        return False
+    began_ms = record.received_ms - 1000 * ((record.acct_delay_s or 0) + record.session_time_s)
+    return abs(began_ms - row.order_ms) <= TOLERANCE_MS
 
 
 def _both_believed(row: SessionRow, record: AccountingRecord) -> bool:

@@ -1,5 +1,6 @@
 """Records into one truth about a session: which session a record is about, and what it does to it (behaviours 1.6, 2.1, 2.2, 2.4, 2.6)."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -135,6 +136,18 @@ def test_a_start_that_was_overtaken_by_its_stop_opens_nothing_even_without_event
     journal.nothing_else()
 
 
+@pytest.mark.parametrize("by_s", [-7200, 7200])
+def test_a_session_whose_nas_sets_its_clock_is_the_same_session(by_s: int) -> None:
+    """2.1: Acct-Session-Time and arrival tell; its usage goes on, and its Stop ends it."""
+    journal = play(start(at_s=0), interim(at_s=300, input_octets=5))
+    journal.feed(interim(at_s=600 + by_s, late_s=-by_s, session_time_s=600, input_octets=9))
+    journal.feed(stop(at_s=700 + by_s, late_s=-by_s, session_time_s=700, input_octets=12))
+    assert journal.types() == ["session.started", "session.updated", "session.updated", "session.ended"]
+    row = journal.ended_row()
+    assert (row.session_time_s, row.input_octets, row.said_by) == (700, 12, "nas-stop")
+    journal.nothing_else()
+
+
 def test_the_same_id_at_another_nas_is_another_session() -> None:
     """2.1: a session is (NAS, Acct-Session-Id, start)."""
     journal = play(start(), start(nas="ap2"), stop(at_s=9))
@@ -175,6 +188,34 @@ def test_start_interims_and_stop_in_any_order_and_number_lead_to_the_same_row(
     assert types.count("session.ended") == 1
     assert types.count("session.started") == int(types[0] == "session.started")
     assert set(types) <= {"session.started", "session.updated", "session.ended"}
+    journal.nothing_else()
+
+
+@st.composite
+def any_session(draw: st.DrawFn) -> tuple[list[Record], list[Record]]:
+    """A session of any length and traffic, and its records in any order and number."""
+    told_at_s = sorted(draw(st.sets(st.integers(1, 100_000), max_size=6)))
+    octets = sorted(draw(st.lists(st.integers(0, 1 << 40), min_size=len(told_at_s) + 1, max_size=len(told_at_s) + 1)))
+    said: dict[str, Any] = {"mac": "02-00-00-00-00-01", "gigawords": True}
+    records = [start(at_s=0, **said)] if draw(st.booleans()) else []
+    records += [interim(at_s=at_s, input_octets=count, **said) for at_s, count in zip(told_at_s, octets, strict=False)]
+    if draw(st.booleans()) or not records:
+        records.append(stop(at_s=(told_at_s or [0])[-1] + draw(st.integers(0, 600)), input_octets=octets[-1], **said))
+    again = draw(st.lists(st.sampled_from(records), max_size=6))
+    return records, draw(st.permutations([*records, *again]))
+
+
+@given(any_session())
+def test_any_session_told_in_any_order_and_number_leads_to_the_same_row(told: tuple[list[Record], list[Record]]) -> None:
+    """2.2, 1.6: also where its Start or its Stop is lost; usage never falls on the way."""
+    in_order, shuffled = told
+    journal = play(*shuffled)
+    assert truth(journal) == truth(play(*in_order))
+    events = journal.events()
+    assert {event.type for event in events} <= {"session.started", "session.updated", "session.ended"}
+    assert [event.type for event in events].count("session.ended") == int(b'"Stop"' in (in_order[-1].value or b""))
+    usage = [(event.session_time_s or 0, event.input_octets or 0) for event in events]
+    assert all(earlier[0] <= later[0] and earlier[1] <= later[1] for earlier, later in itertools.pairwise(usage))
     journal.nothing_else()
 
 

@@ -244,20 +244,30 @@ class Checks:
             now_ms: the true time.
             quiet: so long has nothing happened that no partition has a question to the others any more.
         """
-        seen: dict[str, tuple[Place, bool, bool]] = {}
+        seen: dict[str, tuple[Place, SessionRow]] = {}
         for worker in self._system.workers:
             for key, packed in worker.core.table.rows.items():
                 row = SESSION_ROW.unpacked(packed)
-                uid, place, asks = str(row.class_), (worker.partition, key), claims.is_open_question(row)
-                if asks and quiet:
+                uid, place = str(row.class_), (worker.partition, key)
+                if quiet and claims.is_open_question(row):
                     _broken("asks-for-ever", f"{place} is still being asked about")
                 if row.said_by in ("moved", "superseded"):
                     continue  # its shadow
-                known = seen.setdefault(uid, (place, asks, row.state != "ended"))
-                if known[0] != place and not asks and not known[1] and (row.state != "ended" or known[2]):
-                    _broken("twice", f"{uid} is in {known[0]} and in {place}")
+                known = seen.setdefault(uid, (place, row))
+                if known[1] is not row:
+                    self._twice(uid, known, (place, row))
                 if row.state != "ended" and not self._world.is_alive(uid):
                     self._dead(worker, row, self._world.sessions[uid], now_ms)
+
+    def _twice(self, uid: str, *found: tuple[Place, SessionRow]) -> None:
+        """One session in two partitions: while one of them asks, where both have ended, or where the journal holds the Start behind what
+        came after it (whose question was answered before): that one asks when it has been silent for too long."""
+        if any(claims.is_open_question(row) for _, row in found) or all(row.state == "ended" for _, row in found):
+            return
+        journaled = [(self._system.journal[place[0]][row.opened_offset].at_ms, row) for place, row in found]
+        late_ms, late = max(journaled, key=lambda one: (one[0], one[1].opened_by == "Start"))
+        if late.opened_by != "Start" or late.interims or late_ms < min(journaled, key=lambda one: one[0])[0]:
+            _broken("twice", f"{uid} is in {found[0][0]} and in {found[1][0]}")
 
     def _dead(self, worker: Worker, row: SessionRow, session: TrueSession, now_ms: int) -> None:
         """N times T, and then: T until the NAS is heard again, T until it is heard for the first time after a silence, and a minute."""
@@ -281,7 +291,8 @@ class Checks:
 
     def _window_ms(self, nas: str) -> int:
         traits = self._traits[nas]
-        return round(traits.interval_s * 1100) if traits.told else 60_000
+        learned_ms = round(traits.interval_s * 1100)  # where it is not told, from what the NAS sends, and 60 s until then
+        return learned_ms if traits.told else max(60_000, learned_ms)
 
     # -- at the end ---------------------------------------------------------------------------------------------------------------
 

@@ -222,6 +222,9 @@ class Simulation:
     def _on_clock(self, number: int, by_ms: int) -> None:
         self.system.clock_off_ms[number] += by_ms
 
+    def _on_nas_clock(self, number: int, by_ms: int) -> None:
+        self.world.nases[number].clock_off_ms += by_ms
+
     def _on_kafka(self, away_ms: int) -> None:
         self.system.kafka_away += 1
 

@@ -105,7 +105,17 @@ def _with_names(story: Story, chance: Random) -> Story:
     if chance.random() < 0.5:
         return story
     nases = tuple(traits._replace(ports=chance.random() < 0.5) for traits in story.nases)
-    return story._replace(nases=nases, renamed=chance.choice((0, 30, 100)), partitions=max(story.partitions, chance.randint(1, 3)))
+    renamed, partitions = chance.choice((0, 30, 100)), max(story.partitions, chance.randint(1, 3))
+    # What begins on a NAS whose clock was set back is taken for older than its boot, and than what had the same id before
+    reboots = {event.arguments[0] for event in story.events if event.what == "reboot"}
+    set_anew = [number for number, traits in enumerate(nases) if traits.stamps and number not in reboots]
+    if abs(story.skew_ms) > 1_000:
+        set_anew = []  # clocks of ingests are set there
+    events = list(story.events)
+    for number in set_anew[: chance.randint(0, 2)]:
+        at_ms = chance.randrange(QUIET_MS, story.length_ms)
+        events.append(Event(at_ms, "nas_clock", (number, chance.choice((-7_200_000, -300_000, 300_000, 7_200_000)))))
+    return story._replace(nases=nases, renamed=renamed, partitions=partitions, events=tuple(sorted(events)))
 
 
 def _traits(chance: Random, number: int, *, must_stamp: bool) -> NasTraits:

@@ -70,6 +70,7 @@ class Packet:
     event_ms: int
     attributes: list[tuple[int, bytes]]
     name: str
+    clock_off_ms: int = 0
     attempt: int = 0
     octets: bytes = b""
     is_answered: bool = False
@@ -84,6 +85,7 @@ class TrueNas:
     boot: int = 0
     is_up: bool = True
     away_until_ms: int = 0
+    clock_off_ms: int = 0
     counter: int = 0
     identifier: int = 0
     sessions: dict[str, TrueSession] = field(default_factory=dict)
@@ -115,7 +117,7 @@ class World:
         later: Callable[[int, Callable[[], None]], None],
         transmit: Callable[[Packet, bytes], None],
     ) -> None:
-        self.nases = [TrueNas(traits, number) for number, traits in enumerate(story.nases)]
+        self.nases = [TrueNas(traits, number, clock_off_ms=traits.clock_off_ms) for number, traits in enumerate(story.nases)]
         self.sessions: dict[str, TrueSession] = {}
         self._comings: dict[int, int] = {}
         self._seed = story.seed
@@ -221,6 +223,8 @@ class World:
         most = ATTEMPTS[packet.status] * (KEPT if nas.traits.keeps else 1)
         if packet.is_answered or nas.boot != packet.boot or not nas.is_up or packet.attempt >= most:
             return
+        if packet.attempt == 0:
+            packet.clock_off_ms = nas.clock_off_ms
         if packet.attempt == 0 or nas.traits.resends_anew:
             nas.identifier = (nas.identifier + 1) % 256
             attributes = [(40, STATUS[packet.status].to_bytes(4)), *packet.attributes]
@@ -228,7 +232,7 @@ class World:
             if nas.traits.resends_anew and packet.attempt:
                 attributes.append((41, delay_s.to_bytes(4)))
             if nas.traits.stamps:
-                attributes.append((55, ((T0_MS + packet.event_ms + nas.traits.clock_off_ms) // 1000).to_bytes(4)))
+                attributes.append((55, ((T0_MS + packet.event_ms + packet.clock_off_ms) // 1000).to_bytes(4)))
             packet.octets = build_accounting_request(identifier=nas.identifier, secret=SECRET, attributes=attributes)
         self._transmit(packet, packet.octets)
         packet.attempt += 1
