@@ -281,7 +281,7 @@ async def test_ticks_come_into_every_partition_in_order_and_tell_who_talks(kafka
         assert made[0].full
         assert {tick.ingest for tick in made} == {running.ingest.id}
         assert [tick.mono_ms for tick in made] == sorted(tick.mono_ms for tick in made)
-        assert {began for tick in made for began in tick.began} == {("campus", 1000)}
+        assert {began for tick in made for began in tick.began} == {("campus", 0)}  # its window is not known yet
         assert len([tick for tick in made if tick.began and not tick.full]) <= 1
         last = max(n for n, tick in enumerate(made) if tick.began)
         told = [ceased for tick in made[last:] for ceased in tick.ceased]
