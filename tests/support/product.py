@@ -150,12 +150,13 @@ class Part:
 
 
 class Product:
-    """Ingest, workers and kicker over one Kafka.
+    """Ingest, workers and kicker over one Kafka, and a prober where it is told to.
 
     Attributes:
         port: where accounting is received (127.0.0.1).
         prefix: of its topics. configuration: as loaded from `config`.
         ingest, workers, kicker: the parts; `worker` is the first of them.
+        prober: empty, or the prober.
     """
 
     def __init__(
@@ -168,6 +169,7 @@ class Product:
         partitions: int = 4,
         workers: int = 1,
         tick_s: float = 1.0,
+        prober: str | None = None,
     ) -> None:
         """Write the configuration; nothing is started.
 
@@ -179,6 +181,7 @@ class Product:
             partitions: of each topic.
             workers: worker processes.
             tick_s: between two ticks; less of it, and time passes in finer steps.
+            prober: the table [prober] of the configuration; None: there is no prober.
         """
         self.port = free_port()
         self.prefix = prefix
@@ -189,6 +192,7 @@ class Product:
             f'[ingest]\nlisten = ["127.0.0.1:{self.port}"]\ntick_s = {tick_s}\n',
             '[kicker]\nsource = "127.0.0.1"\n',
             "[worker]\nsession_timeout_s = 3\n",
+            *([] if prober is None else [f"[prober]\n{prober}\n"]),
             *(nas.toml() for nas in nases),
         ]
         self.config.write_text("\n".join(tables))
@@ -199,11 +203,12 @@ class Product:
         self.workers = [Part(f"worker-{number + 1}", "worker", self.config, directory, sockets) for number in range(workers)]
         self.worker = self.workers[0]
         self.kicker = Part("kicker", "kicker", self.config, directory, sockets)
+        self.prober = [] if prober is None else [Part("prober", "prober", self.config, directory, sockets)]
 
     @property
     def parts(self) -> list[Part]:
         """All of them, in the order in which they are stopped."""
-        return [self.ingest, *self.workers, self.kicker]
+        return [self.ingest, *self.workers, self.kicker, *self.prober]
 
     async def start(self, policy: str = "") -> Self:
         """Make the topics, start all parts, put a policy in force, and return when all of them are ready."""
