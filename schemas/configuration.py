@@ -132,7 +132,7 @@ class Ingest(msgspec.Struct, frozen=True):
         max_unanswered: Packets waiting for Kafka's acknowledgement in one process; beyond it the oldest is dropped unanswered.
         tick_s: Seconds between two ticks into each partition.
         duplicate_cache_s: Seconds for which an answer is kept for the same packet coming again.
-        talk_window_s: A NAS not heard for longer has ceased to talk; one with `interim_interval_s` has that and a tenth.
+        talk_window_s: A NAS not heard for longer has ceased to talk, where its interim interval is neither told nor learned, or shorter.
         radsec: Where accounting over TLS is taken (RFC 6614), as in `listen`; port 2083 in the field. Wants `[tls]`.
         radsec_connections: Connections that one process has at a time, those that are only being made among them; the next is closed.
         radsec_idle_s: A connection on which nothing came for longer is closed.
