@@ -1,12 +1,14 @@
 """The live view of this process, kept by reading, and the desk at which the question before a login is asked.
 
 What lives here: the two readers (`session.table` first, then both it and `session.events`), the clock and the ids of reservations. What may
-not: what a row or an event means (`streams.live_view`), who is let in (`streams.admission`), HTTP (`http_api`), Redis (`projector`).
+not: what a row or an event means (`streams.live_view`), who is let in (`streams.admission`), HTTP (`http_api`), Redis (`projector`),
+the way into the journal (`promises`).
 
 Theory of operation. The table is read to its end; then the events from a time before the partition's last checkpoint on, since those that
 the table knows of are recognised and left out, and one that is missing would not be. While Kafka is away, questions are answered from what
 was read last. It commits no offsets and is in no group: any number of such processes read beside each other, each with reservations of its
-own.
+own. A Session-Timeout that a login tells is in the journal before the login is answered; where Kafka does not take it, the slot is given
+back and there is no answer.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from aiokafka.structs import ConsumerRecord
 
 from agents import metrics
 from agents.health import Health
+from agents.promises import PromiseNotKeptError, Promises
 from agents.topic_reader import TopicReader, reading
 from schemas.admission import Answer, Question
 from schemas.codec import JsonValue
@@ -30,6 +33,7 @@ from schemas.topics import EVENTS, TABLE, partition_key
 from streams.admission import Desk, Reservations
 from streams.identity import IdentityRules
 from streams.live_view import LiveView, Moved
+from streams.promises import of_login
 
 EVENTS_BEFORE_CHECKPOINT_MS = 60_000
 """How far before a partition's last checkpoint its events are read from: by more than that, two workers' clocks should not differ."""
@@ -51,28 +55,45 @@ class Admission:
     Attributes:
         view: what is open; None until the table was read.
         listeners: told of each session that is not as it was, once the view is there.
+        promises: takes what logins were let in with; to be run beside.
     """
 
     def __init__(self, configuration: Configuration) -> None:
         self.view: LiveView | None = None
         self.listeners: list[Callable[[Moved], object]] = []
+        self.promises = Promises(configuration)
         self._configuration = configuration
         self._desk: Desk | None = None
         self._is_open = asyncio.Event()
 
-    def ask(self, question: Question) -> Answer:
-        """Answer a question now.
+    async def ask(self, question: Question) -> Answer:
+        """Answer a question: now, or when the Session-Timeout that it tells is durable.
 
         Raises:
             NotReadyError: nobody knows yet.
+            PromiseNotKeptError: Kafka did not take the Session-Timeout.
         """
         if self._desk is None:
             metrics.ADMISSIONS.labels("not-ready").inc()
             raise NotReadyError
         answer = self._desk.ask(question, _now_ms(), secrets.token_urlsafe(RESERVATION_BYTES))
+        if answer.reservation is not None:
+            await self._promise(self._desk, question, answer.reservation)
         outcome = "refused" if not answer.allowed else "open-already" if answer.reservation is None else "allowed"
         metrics.ADMISSIONS.labels(outcome).inc()
         return answer
+
+    async def _promise(self, desk: Desk, question: Question, reservation: str) -> None:
+        hold_ms = round(self._configuration.admission.reservation_s * 1000)
+        promise = of_login(question, desk.identity_of(question), reservation, round(time.time() * 1000), hold_ms)
+        if promise is None:
+            return
+        try:
+            await self.promises.write(promise)
+        except PromiseNotKeptError:
+            desk.give_back(question, reservation)
+            metrics.ADMISSIONS.labels("not-kept").inc()
+            raise
 
     async def opened(self) -> LiveView:
         """The view, as soon as it is there."""

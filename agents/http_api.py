@@ -24,6 +24,7 @@ from aiohttp import web
 
 from agents.admission import Admission, NotReadyError
 from agents.directory import Selection, identities_of
+from agents.promises import PromiseNotKeptError
 from schemas.admission import Question
 from schemas.codec import JsonValue, encode, loads
 from schemas.configuration import Configuration
@@ -92,6 +93,8 @@ def _answering(handler: Callable[[web.Request], Awaitable[JsonValue]]) -> Handle
             return respond(refused.status, {"error": str(refused), **({"field": refused.field} if refused.field else {})})
         except NotReadyError:
             return respond(503, {"error": "the directory of sessions is being read"})
+        except PromiseNotKeptError as why:
+            return respond(503, {"error": str(why), "field": "session_timeout_s"})
 
     return answer
 
@@ -106,7 +109,7 @@ async def _admit(admission: Admission, request: web.Request) -> JsonValue:
         raise RefusedRequest(400, str(wrong), field[1] if field else "") from wrong
     except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
         raise RefusedRequest(400, f"the body is no JSON: {wrong}") from wrong
-    return admission.ask(question)
+    return await admission.ask(question)
 
 
 async def _sessions(configuration: Configuration, admission: Admission, request: web.Request) -> JsonValue:

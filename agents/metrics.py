@@ -39,7 +39,7 @@ CHECKPOINT_MS = Gauge(
 RESTORE_S = Histogram("curfew_restore_seconds", "How long a partition's restore took.", buckets=_LATENCY_BUCKETS)
 
 ADMISSIONS = Counter("curfew_admission_answers", "Questions before a login, by answer.", ["answer"])
-"""answer: `allowed`, `open-already`, `refused`, `not-ready`."""
+"""answer: `allowed`, `open-already`, `refused`, `not-ready`, `not-kept` (its Session-Timeout could not be written)."""
 RESERVED = Gauge("curfew_admission_reservations", "Reservations that stand.", multiprocess_mode="livesum")
 VIEW_OPEN = Gauge("curfew_view_sessions_open", "Open sessions in the view that look-ups are answered from.", multiprocess_mode="livemax")
 VIEW_BEHIND = Gauge("curfew_view_behind_records", "Rows and events that the view has not taken in yet.", multiprocess_mode="livemax")

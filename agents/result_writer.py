@@ -1,11 +1,11 @@
-"""The kicker's way into Kafka: what it has to say is sent until it is durable, at least once, in order for each partition.
+"""The way into Kafka for who writes little and waits for it: sent until it is durable, at least once, in order for each partition.
 
 What lives here: the producer, its end and its successor, and a lane for each topic-partition. What may not: what a record says.
 
 Theory of operation: each lane has one batch in flight while the next one grows, so a partition that is slow holds up no other, and a lot
 of results cost few round trips. A delivery is told to its owner when all of its records are durable. A failed send poisons an idempotent
 producer for that partition for good, so any failure ends the producer; what was not acknowledged goes first with the next one, in the
-order in which it was put. Bounded by the kicker's open commands: each has at most two results.
+order in which it was put. What is open is bounded by its owner: the kicker's open commands have at most two results each.
 """
 
 from __future__ import annotations
@@ -67,8 +67,10 @@ class ResultWriter:
         trouble: why nothing gets through, for `/readyz`; empty when it does.
     """
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, what: str = "results") -> None:
+        """Make it; nothing is sent before `run`. `what` is written, for people."""
         self.trouble = ""
+        self._what = what
         self._configuration = configuration
         self._open: OrderedDict[int, _Parcel] = OrderedDict()
         self._numbers = count()
@@ -77,6 +79,11 @@ class ResultWriter:
         self._something = asyncio.Event()
         self._nothing = asyncio.Event()
         self._nothing.set()
+
+    @property
+    def unwritten(self) -> int:
+        """Deliveries that are not durable yet."""
+        return len(self._open)
 
     def put(self, delivery: Delivery) -> None:
         """Send this, after what was put before it."""
@@ -100,7 +107,7 @@ class ResultWriter:
             if sending.done():
                 sending.result()
             if self._open:
-                log.warning("stopped with %d results unwritten; their commands are read again", len(self._open))
+                log.warning("stopped with %d %s unwritten", len(self._open), self._what)
         finally:
             tasks = [task for task in (sending, stopping, emptied) if task is not None]
             for task in tasks:
@@ -119,8 +126,8 @@ class ResultWriter:
             finally:
                 self._producer = None
                 await close(producer)
-            log.warning("results could not be written (%s); sending them again with a new producer", failure)
-            self.trouble = "Kafka does not take the results"
+            log.warning("%s could not be written (%s); sending them again with a new producer", self._what, failure)
+            self.trouble = f"Kafka does not take the {self._what}"
             backoff_s = BACKOFF_S if sent else min(2 * backoff_s, BACKOFF_S_MAX)
             await asyncio.sleep(backoff_s)
 

@@ -107,7 +107,7 @@ def projector(configuration: Configuration) -> None:
 
     async def work(configuration: Configuration, health: Health, stop: asyncio.Event) -> None:
         await _wait_for_topics(configuration, health, stop)
-        await _together(stop, admission.run(health, stop), run_projector(configuration, admission, stop))
+        await _together(stop, admission.run(health, stop), admission.promises.run(stop), run_projector(configuration, admission, stop))
 
     _run("projector", configuration, work, 1, routes(configuration, admission))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.topics import REJECTED
+from schemas.topics import ACCOUNTING, REJECTED
 from tests.support.kafka import Kafka
 from tests.support.product import eventually, running
 from tests.support.projector import Projector, of, product_with, projecting, small_nas
@@ -51,6 +51,45 @@ async def test_who_is_online_counts_before_the_next_login_and_a_killed_projector
             assert await product.commands() == []
             assert not await product.records(REJECTED)
             assert await projector.stop() == 0
+
+
+async def test_a_login_that_tells_its_session_timeout_is_disconnected_when_that_is_over(kafka: Kafka, prefix: str, tmp_path: Path):
+    """3.6: the NAS's records tell none, and the NAS forgets; what was promised is in the journal when the login is answered."""
+    async with small_nas() as nas:
+        product = product_with(tmp_path, kafka.bootstrap, prefix, nas)
+        projector = Projector(product)
+        async with running(product), projecting(projector):
+            asked = lambda: projector.try_to_ask("Ann", PHONE, session_timeout_s=2)  # noqa: E731 - the first has to wait for a connection
+            _, answer = await eventually(asked, lambda said: said[0] == 200)
+            promise = [stored for stored in await product.records(ACCOUNTING) if stored.kind == "promise"][-1]
+            assert (promise.key, promise.value["id"], promise.value["session_timeout_s"]) == ("ann", answer["reservation"], 2)
+            assert (await projector.ask("eve", LAPTOP))["reservation"]
+            nas.account("Start", of("ann", "a1", PHONE))
+            nas.account("Start", of("eve", "e1", LAPTOP))
+            (command,) = await eventually(product.commands, bool)
+            assert (command["identity"], command["reason"]) == ("ann", "session-timeout")
+            assert command["text"] == "its Session-Timeout of 2 s is over"
+            rows = await eventually(product.rows, lambda rows: len(rows) == 2)
+            assert "session_timeout_s" not in rows["s:ap/e1"]
+            assert not await product.records(REJECTED)
+
+
+async def test_while_kafka_is_away_the_login_that_tells_a_session_timeout_is_not_answered(own_kafka: Kafka, prefix: str, tmp_path: Path):
+    """3.6, 4.8: others are, from what is known; and all are when it is back."""
+    async with small_nas() as nas:
+        product = product_with(tmp_path, own_kafka.bootstrap, prefix, nas)
+        projector = Projector(product)
+        async with running(product, POLICY.replace("= 2", "= 1")), projecting(projector):
+            asked = lambda: projector.try_to_ask("ann", PHONE, session_timeout_s=60)  # noqa: E731 - asked again and again
+            await eventually(asked, lambda said: said[0] == 200)
+            await own_kafka.pause()
+            assert await asked() == (503, {"error": "Kafka does not take the session_timeout_s", "field": "session_timeout_s"})
+            assert (await projector.ask("ann", LAPTOP))["reservation"]
+            await own_kafka.resume()
+            eve = lambda: projector.try_to_ask("eve", TABLET, session_timeout_s=60)  # noqa: E731 - likewise
+            await eventually(eve, lambda said: said[0] == 200, within_s=60)
+            assert await product.commands() == []
+            assert not await product.records(REJECTED)
 
 
 async def test_while_the_worker_stands_still_questions_are_answered_from_what_is_known(kafka: Kafka, prefix: str, tmp_path: Path):

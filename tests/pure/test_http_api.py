@@ -11,8 +11,9 @@ from agents.admission import Admission
 from agents.forward import forwarding
 from agents.health import Health, serve_health
 from agents.http_api import routes
+from agents.promises import PromiseNotKeptError, Promises
 from schemas.configuration import Configuration, Http
-from schemas.journal import PolicyVersion
+from schemas.journal import PolicyVersion, Promise
 from schemas.policy import Policy
 from schemas.session import IDENTITY_ROW, SESSION_ROW, IdentityRow, SessionRow
 from streams.live_view import LiveView
@@ -62,11 +63,26 @@ class Client:
             return answer.status, await answer.json() if answer.content_type == "application/json" else await answer.text()
 
 
+class Journal(Promises):
+    """Instead of Kafka: what was written, or that it is away."""
+
+    def __init__(self) -> None:
+        super().__init__(Configuration())
+        self.written: list[Promise] = []
+        self.is_away = False
+
+    async def write(self, promise: Promise) -> None:
+        if self.is_away:
+            raise PromiseNotKeptError
+        self.written.append(promise)
+
+
 @contextlib.asynccontextmanager
-async def client(*, token: str | None = TOKEN, ready: bool = True) -> AsyncIterator[Client]:
+async def client(*, token: str | None = TOKEN, ready: bool = True, journal: Journal | None = None) -> AsyncIterator[Client]:
     """Somebody who asks a server over TCP."""
     configuration = Configuration(http=Http("127.0.0.1:0", token))
     admission = Admission(configuration)
+    admission.promises = journal or Journal()
     if ready:
         admission.open(view())
     async with (
@@ -96,6 +112,34 @@ async def test_who_may_come_in_is_told_and_a_slot_is_reserved() -> None:
         (reserved,) = user["reservations"]
         assert (reserved["nas"], reserved["device"]) == ("ap1", "02:00:00:00:00:09")
         assert 0 < reserved["lapses_in_s"] <= 60
+
+
+async def test_a_session_timeout_is_in_the_journal_before_the_answer() -> None:
+    """3.6: of who is let in, and not open already; under the identity that the ingest would file its records under."""
+    journal = Journal()
+    async with client(journal=journal) as curfew:
+        _, answer = await curfew.ask()
+        (promise,) = journal.written
+        assert (promise.id, promise.identity, promise.nas) == (answer["reservation"], "bob", "ap1")
+        assert (promise.calling_station_id, promise.session_timeout_s) == ("02-00-00-00-00-09", 3600)
+        assert promise.expires_ms - promise.time_ms == 60_000
+        assert not (await curfew.ask({**ASKED, "calling_station_id": None}))[1]["allowed"]
+        assert (await curfew.ask({**ASKED, "calling_station_id": PHONE}))[1]["reservation"] is None
+        assert (await curfew.ask({"user": "eve", "nas": "ap1"}))[1]["allowed"]
+        assert len(journal.written) == 1
+
+
+async def test_while_kafka_is_away_a_login_that_tells_a_session_timeout_has_no_answer_and_keeps_no_slot() -> None:
+    """3.6, 4.8: what then happens is said in FreeRADIUS's configuration; all others go on."""
+    journal = Journal()
+    journal.is_away = True
+    async with client(journal=journal) as curfew:
+        away = (503, {"error": "Kafka does not take the session_timeout_s", "field": "session_timeout_s"})
+        assert await curfew.ask() == await curfew.ask() == away
+        assert (await curfew.get("/v1/users/bob"))[1]["reservations"] == []
+        assert (await curfew.ask({**ASKED, "session_timeout_s": None}))[1]["allowed"]
+        assert not (await curfew.ask({**ASKED, "calling_station_id": None}))[1]["allowed"]
+        assert journal.written == []
 
 
 @pytest.mark.parametrize(
@@ -211,6 +255,7 @@ async def test_up_passes_requests_on_to_the_part_that_answers_them(tmp_path, mon
     """INTERFACES: one address for all parts."""
     configuration = Configuration(http=Http("127.0.0.1:0", TOKEN))
     admission = Admission(configuration)
+    admission.promises = Journal()
     admission.open(view())
     unix = tmp_path / "s"
     async with (

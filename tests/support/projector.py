@@ -90,9 +90,13 @@ class Projector:
 
     async def ask(self, user: str, mac: str | None = None, nas: str = "ap", **more: object) -> Any:
         """The answer to the question before a login."""
-        status, answer = await self._request("POST", "/v1/admission", {"user": user, "nas": nas, "calling_station_id": mac, **more})
+        status, answer = await self.try_to_ask(user, mac, nas, **more)
         assert status == 200, (status, answer)
         return answer
+
+    async def try_to_ask(self, user: str, mac: str | None = None, nas: str = "ap", **more: object) -> tuple[int, Any]:
+        """Status and object of what the question before a login is answered with."""
+        return await self._request("POST", "/v1/admission", {"user": user, "nas": nas, "calling_station_id": mac, **more})
 
     async def _request(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         try:
