@@ -63,6 +63,11 @@ def watch(rule: Liveness | None, row: SessionRow) -> Watch | None:
     return Watch(1000 * interval_s, rule.times, 1000 * interval_s // LATE_SHARE, by_client=False)
 
 
+def is_by_client(rule: Liveness | None) -> bool:
+    """Whether only the client's own signs of life count, and not every record of its session."""
+    return rule is not None and rule.rule in ("handshake", "offline-detect")
+
+
 def takes_sightings(rule: Liveness | None) -> bool:
     """Whether sightings say anything about sessions under this rule; where they do not, nothing is spent on finding whose they are."""
     return rule is not None and (rule.rule != "interim" or rule.probe != "none")

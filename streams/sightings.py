@@ -54,12 +54,20 @@ def heard(step: Step, row: SessionRow, record: AccountingRecord, before: Counter
     now = counters(row)
     if now[:2] != before[:2]:
         row.moved_ms = row.heard_ms
-    grew = now != before and any((one or 0) < (other or 0) for one, other in zip(before, now, strict=True))
-    is_sign = newer and (grew or record.status == "Start")
+    is_sign = newer and (record.status == "Start" or (now != before and _grew(before, now)))
     if is_sign:
         row.alive_ms, row.alive_at_ms = row.heard_ms, max(row.alive_at_ms, record.event_ms)
-    watched = liveness.watch(step.core.rule_of(row.nas), row)
-    return (is_sign or watched is None or not watched.by_client) and _lives(row)
+    return (is_sign or not liveness.is_by_client(step.core.rule_of(row.nas))) and _lives(row)
+
+
+def _grew(before: Counters, now: Counters) -> bool:
+    """Whether any of them is larger; written out, since it is asked of each Interim."""
+    return (
+        (before[0] or 0) < (now[0] or 0)
+        or (before[1] or 0) < (now[1] or 0)
+        or (before[2] or 0) < (now[2] or 0)
+        or (before[3] or 0) < (now[3] or 0)
+    )
 
 
 def sighting(step: Step, value: bytes) -> None:
