@@ -35,7 +35,7 @@ class Promises:
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
         self._journal = topic_name(configuration, ACCOUNTING)
-        self._writer = ResultWriter(configuration, "Session-Timeouts of logins")
+        self._writer = ResultWriter(configuration, "Session-Timeouts of logins", at_once=True)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Write until stopped."""

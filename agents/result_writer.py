@@ -67,8 +67,14 @@ class ResultWriter:
         trouble: why nothing gets through, for `/readyz`; empty when it does.
     """
 
-    def __init__(self, configuration: Configuration, what: str = "results") -> None:
-        """Make it; nothing is sent before `run`. `what` is written, for people."""
+    def __init__(self, configuration: Configuration, what: str = "results", *, at_once: bool = False) -> None:
+        """Make it; nothing is sent before `run`.
+
+        Args:
+            configuration: where Kafka is.
+            what: what is written, for people.
+            at_once: be connected before there is anything to write.
+        """
         self.trouble = ""
         self._what = what
         self._configuration = configuration
@@ -77,6 +83,8 @@ class ResultWriter:
         self._lanes: dict[TopicPartition, _Lane] = {}
         self._producer: AIOKafkaProducer | None = None
         self._something = asyncio.Event()
+        if at_once:
+            self._something.set()
         self._nothing = asyncio.Event()
         self._nothing.set()
 

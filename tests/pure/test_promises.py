@@ -111,8 +111,16 @@ def test_one_that_lies_there_after_its_time_is_not_taken() -> None:
     journal = running(tick(59), promise(60))
     (left,) = waiting(journal)
     assert left.until_ms - journal.core.row.clock_ms == 1000
-    journal = running(groups("bob", "staff"), promise(60)).pass_time(60).feed(start(at_s=60))  # kept for its groups, lapsed all the same
-    assert timeout_of(journal) is None
+    journal = running(groups("bob", "staff"), promise(60)).pass_time(60)  # kept for its groups
+    assert len(waiting(journal)) == 1
+    journal.feed(promise(90, reservation="late"))
+    assert waiting(journal) == ()
+
+
+def test_one_that_has_lapsed_is_not_taken_though_its_row_is_kept() -> None:
+    """3.6: for an operator's groups, say."""
+    journal = running(groups("bob", "staff"), promise(60)).pass_time(60).feed(start(at_s=60))
+    assert (timeout_of(journal), waiting(journal)) == (None, ())
 
 
 def test_neither_a_backlog_nor_an_interim_nor_a_stop_takes_it() -> None:

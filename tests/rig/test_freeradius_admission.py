@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.topics import REJECTED
+from schemas.topics import ACCOUNTING, REJECTED
 from tests.rig.rigs import Rig
 from tests.support.kafka import Kafka
 from tests.support.product import eventually, free_port, running
@@ -64,7 +64,10 @@ class LoginServer(Rig):
 
 
 async def test_the_third_device_is_refused_before_it_is_online_with_the_reason(kafka: Kafka, prefix: str, tmp_path: Path):
-    """4.8, 4.9: N are let in, the N+1st is not, and reads why; a slot that is free again is given; names are passed on as they are."""
+    """4.8, 4.9: N are let in, the N+1st is not, and reads why; a slot that is free again is given; names are passed on as they are.
+
+    3.6: so is the Session-Timeout of who has to go then.
+    """
     async with small_nas() as nas:
         product = product_with(tmp_path, kafka.bootstrap, prefix, nas)
         projector = Projector(product)
@@ -87,6 +90,11 @@ async def test_the_third_device_is_refused_before_it_is_online_with_the_reason(k
                 assert await server.login(odd, PHONE) == (ACCEPT, None)
                 status, known = await projector.get(f"/v1/sessions?user={odd.replace(chr(92), '%5C')}")
                 assert (status, known["sessions"]) == (200, [])
+            assert await server.login("dot1x", PHONE) == await server.login("guest", PHONE) == (ACCEPT, None)
+            promises = [
+                (stored.key, stored.value["session_timeout_s"]) for stored in await product.records(ACCOUNTING) if stored.kind == "promise"
+            ]
+            assert promises == [("guest", 3600)]
             assert (await server.login("bob", PHONE, password="wrong"))[0] == REJECT
             assert server.silences() == []
             assert await product.commands() == []

@@ -1,6 +1,7 @@
 #!/bin/bash
 # FreeRADIUS 3.2 that takes logins at AUTH_PORT and asks the product at 127.0.0.1:HTTP_PORT before it lets anybody in, by the configuration
-# in deploy/freeradius. Every user's password is `password`; WHEN_SILENT (open, closed) is what happens where the product gives no answer.
+# in deploy/freeradius. Every user's password is `password`; `guest` may stay for an hour, `dot1x` is authenticated anew after one; WHEN_SILENT
+# (open, closed) is what happens where the product gives no answer.
 . "$(dirname -- "$0")/lib.sh"
 D=$RUN/raddb
 DEPLOY=$SCRIPTS/../../../deploy/freeradius
@@ -40,6 +41,16 @@ server login {
  authorize {
   update control {
    &Cleartext-Password := "password"
+  }
+  if (&User-Name == "guest" || &User-Name == "dot1x") {
+   update reply {
+    &Session-Timeout := 3600
+   }
+  }
+  if (&User-Name == "dot1x") {
+   update reply {
+    &Termination-Action := RADIUS-Request
+   }
   }
   pap
  }
