@@ -159,7 +159,9 @@ async def test_a_nas_that_does_not_answer_as_it_should_is_unanswered(way, who, m
         assert said.answer == "unanswered"
         assert words in said.detail
         das.mood = "honest"
+        before = das.connections
         assert (await asked(way, the_nas(das.port))).answer == "accepted"
+        assert das.connections == before + (mood != "other-secret")  # a silent one may be dead without TCP knowing
 
 
 async def test_a_nas_that_answers_a_thousand_times_is_heard_once(way, who):
