@@ -146,13 +146,14 @@ async def _user(configuration: Configuration, admission: Admission, request: web
     identities = sorted(identities_of(configuration, user))
     rows = view.page(identities=identities, rows_max=PAGE_MAX).rows
     known = [row for identity in identities if (row := view.home_of(identity).identity(identity)).seq or row.groups]
-    if not rows and not known:
+    reservations = [each for identity in identities for each in admission.reservations(identity)]
+    if not rows and not known and not reservations:
         raise RefusedRequest(404, f"nothing is known of {user!r}")
     return {
         "user": user,
         "identities": [loads(IDENTITY_ROW.named(row)) for row in known],
         "sessions": [_named(row) for row in rows],
-        "reservations": [each for identity in identities for each in admission.reservations(identity)],
+        "reservations": reservations,
     }
 
 

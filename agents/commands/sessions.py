@@ -1,4 +1,4 @@
-"""`curfew sessions`: the live directory."""
+"""`curfew sessions`: the live directory, and the slots that are kept for who was let in and has not started yet."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from agents.commands.terminal import (
     show,
 )
 from agents.directory import Directory, Selection, read_directory
+from agents.reservations import Reserved, reservations_of
 from agents.topic_reader import reading
 from schemas.codec import display, loads
 from schemas.configuration import Configuration
@@ -47,6 +48,8 @@ REDRAW_S = 0.5
 def sessions(configuration: Configuration, *, user: str, nas: str, mac: str, ended: bool, follow: bool, as_json: bool) -> None:
     """Show the open sessions, from the session.table topic.
 
+    With --user also what is reserved for that user, on standard error, where `curfew projector` answers at [http] listen.
+
     \b
     curfew sessions --user alice
     curfew sessions --json | jq -r .acct_session_id
@@ -69,6 +72,8 @@ def sessions(configuration: Configuration, *, user: str, nas: str, mac: str, end
         cells=lambda row: [*cells(row), ", ".join(directory.scopes_of(row)) or "-"],
     )
     say(_summary(directory))
+    for reserved in run(reservations_of(configuration, user)) if user else ():
+        say(_reserved(reserved))
 
 
 def as_object(row: SessionRow) -> dict[str, Any]:
@@ -97,6 +102,10 @@ def cells(row: SessionRow) -> list[str]:
 def _summary(directory: Directory) -> str:
     text = plural(len(directory.sessions), "session")
     return text + (f"; {plural(directory.unreadable, 'row')} of the table cannot be read" if directory.unreadable else "")
+
+
+def _reserved(reserved: Reserved) -> str:
+    return f"reserved on {reserved.nas} for {reserved.device or 'any device'}, {reserved.lapses_in_s:.0f} s more"
 
 
 async def _follow(configuration: Configuration, selection: Selection) -> None:

@@ -10,18 +10,24 @@ from contextlib import asynccontextmanager
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from agents.admission import Admission
+from agents.health import Health, serve_health
+from agents.http_api import routes
 from agents.kafka_client import client_settings, topic_name
 from agents.settings import load_settings
 from agents.topic_admin import ensure_topics
 from agents.topic_reader import kind_of, reading
 from schemas.accounting import AccountingRecord
+from schemas.admission import Question
 from schemas.codec import decoder, encode, loads
 from schemas.disconnect import DisconnectCommand, DisconnectResult
 from schemas.journal import OperatorCommand, PolicyVersion
 from schemas.topics import ACCOUNTING, COMMANDS, POLICY, RESULTS, TABLE, TOPICS, WORKER_GROUP
+from streams.live_view import LiveView
 from streams.partitioner import partition_of
 from streams.session_core import SessionCore
 from tests.support.curfew import Curfew
+from tests.support.projector import free_tcp_port
 from tests.support.schemas import validate
 
 PARTITIONS = 2
@@ -289,6 +295,33 @@ async def test_sessions_shows_open_ones_by_user_nas_and_mac_and_ended_ones_when_
     assert plain.err == "1 session\n"
     wrong = await curfew("sessions", "--mac", "xyz")
     assert (wrong.status, wrong.out) == (2, "")
+
+
+async def test_sessions_of_a_user_shows_the_slots_that_are_kept_for_him(curfew, hand, config, monkeypatch):
+    """INTERFACES "Who counts": beside the sessions, where the projector answers; nobody waits for one that does not."""
+    await hand.account("Start", "alice", "a-1")
+    await hand.work()
+    monkeypatch.delenv("CURFEW_STATUS_SOCKET", raising=False)
+    with config.open("a") as file:
+        file.write(f'[http]\nlisten = "127.0.0.1:{free_tcp_port()}"\n')
+    configuration = load_settings(config, {})
+    admission = Admission(configuration)
+    admission.open(LiveView(PARTITIONS))
+    await admission.ask(Question(user="Alice", nas="annex", calling_station_id="02-00-5E-10-00-02"))
+    await admission.ask(Question(user="alice", nas="campus"))
+    async with serve_health(configuration, Health("projector"), routes=routes(configuration, admission)):
+        ended = await curfew("sessions", "--json", "--user", "ALICE@example.net")
+        assert [found["acct_session_id"] for found in ended.objects] == ["a-1"]
+        count, *reserved = ended.err.splitlines()
+        assert count == "1 session"
+        assert [line.rpartition(", ")[0] for line in reserved] == [
+            "reserved on annex for 02:00:5e:10:00:02",
+            "reserved on campus for any device",
+        ]
+        assert (await curfew("sessions", "--user", "bob")).err == "0 sessions\n"
+        assert (await curfew("sessions")).err == "1 session\n"
+    silent = await curfew("sessions", "--user", "alice")
+    assert (silent.status, silent.err) == (0, "1 session\n")
 
 
 async def test_a_row_that_was_never_committed_is_not_shown(curfew, hand, configuration):

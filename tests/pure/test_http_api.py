@@ -240,6 +240,9 @@ async def test_what_is_known_of_a_user() -> None:
         assert user["identities"] == [{"identity": "bob", "seq": 1}]
         assert [row["acct_session_id"] for row in user["sessions"]] == ["s1"]
         assert await curfew.get("/v1/users/nobody") == (404, {"error": "nothing is known of 'nobody'"})
+        await curfew.ask({"user": "nobody", "nas": "ap1"})
+        _, user = await curfew.get("/v1/users/nobody")
+        assert ([each["nas"] for each in user["reservations"]], user["sessions"], user["identities"]) == (["ap1"], [], [])
 
 
 async def test_before_the_directory_is_read_nobody_knows() -> None:
