@@ -171,7 +171,7 @@ async def test_a_redis_that_comes_back_empty_is_filled_again_from_the_view(serve
         await until(lambda: held(server) == before)
         server.stop()
         await until(lambda: metrics.PROJECTION_BEHIND_S._value.get() > 0.5)
-        assert rig.admission.ask(Question(user="u1", nas="ap9")).allowed
+        assert (await rig.admission.ask(Question(user="u1", nas="ap9"))).allowed
         rig.stop("s0", user="u0")
         server.start()
         await complete(server)
@@ -188,7 +188,7 @@ async def test_while_redis_is_frozen_it_is_behind_and_says_so_and_catches_up(ser
         rig.start("s1", PHONE)
         await until(lambda: metrics.PROJECTION_BEHIND_S._value.get() > 1)
         assert metrics.PROJECTION_BEHIND._value.get() >= 1
-        assert not rig.admission.ask(Question(user="bob", nas="ap9", calling_station_id=LAPTOP)).allowed
+        assert not (await rig.admission.ask(Question(user="bob", nas="ap9", calling_station_id=LAPTOP))).allowed
         server.resume()
         await until(lambda: "u:bob" in held(server))
         await complete(server)
@@ -202,7 +202,7 @@ async def test_a_full_redis_is_behind_until_there_is_room(server: RedisServer) -
         server.client.config_set("maxmemory", "1")
         rig.start("s1", PHONE)
         await until(lambda: metrics.PROJECTION_BEHIND_S._value.get() > 1)
-        assert rig.admission.ask(Question(user="bob", nas="ap9")).allowed
+        assert (await rig.admission.ask(Question(user="bob", nas="ap9"))).allowed
         server.client.config_set("maxmemory", "0")
         await until(lambda: "s:ap1/s1" in held(server))
         await complete(server)
@@ -327,7 +327,8 @@ async def test_the_script_answers_as_the_product_does(server: RedisServer, seed:
             for number in range(8):
                 mac, nas = chance.choice(["", *macs]), chance.choice(["ap1", "ap2", "ap3"])
                 more = chance.sample(groups, chance.randrange(3))
-                ours = msgspec.to_builtins(rig.admission.ask(Question(user="bob", nas=nas, calling_station_id=mac, groups=tuple(more))))
+                question = Question(user="bob", nas=nas, calling_station_id=mac, groups=tuple(more))
+                ours = msgspec.to_builtins(await rig.admission.ask(question))
                 theirs = ask(server, "bob", nas=nas, mac=mac, groups=",".join(more), new_id=f"r{number}")
                 for answer in (ours, theirs):
                     answer["reservation"] = answer["reservation"] is not None
