@@ -56,7 +56,8 @@ GROUP_APPLIED = Counter("curfew_group_records_applied", "Records of group.slots 
 GROUP_LAG = Gauge("curfew_group_lag_records", "Records of group.slots not applied yet.", ["partition"], multiprocess_mode="mostrecent")
 GROUP_SLOTS = Gauge("curfew_group_slots", "Sessions that hold a slot in a group.", ["partition"], multiprocess_mode="mostrecent")
 GROUP_DECISIONS = Counter("curfew_group_decisions", "What the group agent said and found, by what.", ["what"])
-"""what: `granted`, `refused`, `evicted`, `checked` (old slots asked for), `drift` (slots without a session: there should be none)."""
+"""what: `granted`, `refused`, `evicted`, `checked` (old slots asked for), `drift` (slots without a session: there should be none),
+`spent`, `warned` (quotas of groups), `exceeded` (their rates)."""
 GROUP_CHECKPOINT_MS = Gauge(
     "curfew_group_checkpoint_time_ms", "When a partition's last checkpoint was committed.", ["partition"], multiprocess_mode="mostrecent"
 )

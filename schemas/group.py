@@ -3,7 +3,7 @@
 A session agent writes `SlotMessage` into `group.slots` (kind `slot`, key and partition by the group's name); the group agent answers with
 `GroupVerdict` in `radius.accounting` (kind `verdict`, key and partition by the identity). A session has one slot in each of its groups, and
 each `[[limit]]` on that group counts slots in its own way; which limits there are the group agent knows from the policy in force in its own
-partition, so a message names none.
+partition, so a message names none. Likewise with the usage and the Starts that its quotas and rates add up.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import msgspec
 
 from schemas.codec import encode
 from schemas.event import RecordRef
-from schemas.session import RowKind
+from schemas.session import Recent, RowKind, Window
 
 SLOT_KIND = "slot"
 VERDICT_KIND = "verdict"
 
 
 class SlotMessage(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
-    """A session takes or frees its slot in a group (`group.slots`).
+    """A session takes or frees its slot in a group, or adds to what the group has used (`group.slots`).
 
     (`partition`, `offset`, `nth`) is where it came from. It grows from message to message of one source; what is not higher than the
     highest seen of that source partition is a repeat after a crash and ignored.
@@ -29,7 +29,8 @@ class SlotMessage(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     Attributes:
         op: `take`: may this session have a slot? Answered by a verdict. `hold`: it has one, whatever the limits say (it was there before
             the rule, or its disconnect failed); not answered. `free`: it has ended, or is being disconnected. `gone`: as `free`, in answer
-            to a `check`: the session agent does not have it.
+            to a `check`: the session agent does not have it. `use`: a record told of usage, for the group's quotas. `start`: it has
+            begun, for the group's rates.
         group: the group's name.
         identity: whose session.
         session: its key in `session.table` (`s:` NAS/session).
@@ -45,9 +46,11 @@ class SlotMessage(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
         frees: sessions of this identity that leave the group first, in the same stroke, so that nobody else gets their slots.
         because: the records that it rests on, beside its own.
         stays: for a hold: its disconnect failed, so no limit chooses it again.
+        octets, used_ms: for a use: by how much the session's counters grew, octets of both directions and session time.
+        over_ms: and over how long: between the arrivals of the two records that tell of it.
     """
 
-    op: Literal["take", "hold", "free", "gone"]
+    op: Literal["take", "hold", "free", "gone", "use", "start"]
     group: str
     identity: str
     session: str
@@ -63,6 +66,9 @@ class SlotMessage(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     frees: list[str] = []
     because: list[RecordRef] = []
     stays: bool = False
+    octets: int = 0
+    used_ms: int = 0
+    over_ms: int = 0
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -80,11 +86,14 @@ class GroupVerdict(msgspec.Struct, kw_only=True, omit_defaults=True):
         id: the same however often it is delivered: `g`, then the partition, offset and n-th of the record in `group.slots`, and identity.
         op: `answer` to a take. `evict`: the session has lost its slot to a newcomer (`victim_scope = "group"`) or to a stricter rule, and
             has to go. `check`: does the partition still have these `sessions` open in this group? Those it has not it answers by `gone`.
+            `spent`: nothing is left of a quota of the group, written into every partition. `warned`: a share of it is reached.
+            `exceeded`: the session is one Start too many for a rate of the group.
         group: the group's name.
-        identity: whose session; for a check, whose is the first of the sessions.
+        identity: whose session; for a check, whose is the first of the sessions; for a quota, whose usage it was that led to it.
         session: its key in `session.table`; for a check, the first one's.
         granted: for an answer: it has its slot. A refused take holds nothing.
-        limit: the limit that refuses or evicts; with `current` slots (without the newcomer) of `max` allowed.
+        limit: the limit that refuses or evicts; with `current` slots (without the newcomer) of `max` allowed. Or the quota, with octets or
+            seconds; or the rate, with Starts before this one.
         reported: limits that only report (`action = "report"`, `victim = "none"`) and were breached: they refuse nothing.
         passed: limits that it passed.
         offset: of the record that led to the take, in the partition that this verdict is in; with `nth`, it names the message answered.
@@ -95,10 +104,11 @@ class GroupVerdict(msgspec.Struct, kw_only=True, omit_defaults=True):
         expires_ms: later than that it is old news: the session agent decides anew (asks again; holds again what was to be evicted).
         because: the record in `group.slots`, what the message rested on, and some of the sessions that were counted.
         text: the sentence with the figures.
+        until_ms: for a quota that is spent: when its window closes, milliseconds since the epoch.
     """
 
     id: str
-    op: Literal["answer", "evict", "check"]
+    op: Literal["answer", "evict", "check", "spent", "warned", "exceeded"]
     group: str
     identity: str
     session: str
@@ -116,6 +126,7 @@ class GroupVerdict(msgspec.Struct, kw_only=True, omit_defaults=True):
     expires_ms: int
     because: list[RecordRef] = []
     text: str | None = None
+    until_ms: int = 0
 
 
 class SlotRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -153,11 +164,14 @@ class GroupRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     Attributes:
         drift: slots that were found to have no session: there should be none.
         enforcing: limits that a newer policy made stricter (`on_change = "enforce"`) and that still have to be brought down.
+        windows: usage of the quotas on it. recent: Starts of the rates on it. As in an identity's row.
     """
 
     group: str
     drift: int = 0
     enforcing: tuple[str, ...] = ()
+    windows: tuple[Window, ...] = ()
+    recent: tuple[Recent, ...] = ()
 
 
 class SourcesRow(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -57,8 +57,6 @@ def _not_enforced(rule: msgspec.Struct) -> str | None:
     match rule:
         case Liveness(probe="query"):
             return 'probe = "query"'
-        case Quota(applies_to="group") | Rate(applies_to="group"):
-            return f'{type(rule).__name__.lower()} "{rule.name}" for applies_to = "{rule.applies_to}"'
         case _:
             return None
 
@@ -125,13 +123,13 @@ def _too_short(source: Source, rules: list[tuple[Path, Liveness]], nases: Sequen
     """Rules that nobody asks by and that call a session dead before two of its NAS's Interims were due (behaviour 3.1)."""
     for nas in nases:
         path, rule = next(((path, rule) for path, rule in rules if fnmatchcase(nas.name, rule.nas)), ((), None))
-        if rule is None or rule.probe != "none" or nas.interim_interval_s is None:
+        if rule is None or rule.probe == "arp" or nas.interim_interval_s is None:
             continue
         dead_s = rule.length_s if rule.rule == "offline-detect" else (rule.period_s or 0) * rule.times if rule.rule == "handshake" else 0
         if dead_s and dead_s < 2 * nas.interim_interval_s:
             message = (
                 f"a session of {nas.name} would be dead after {dead_s} s, but it reports each {nas.interim_interval_s} s: with "
-                'probe = "none" only its reports show that the client lives'
+                f'probe = "{rule.probe}" only its reports show that the client lives'
             )
             remedy = f'Give it at least two intervals ({2 * nas.interim_interval_s} s), or write probe = "arp".'
             yield source.value_problem((*path, "length_s" if rule.rule == "offline-detect" else "period_s"), message, remedy)

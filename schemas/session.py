@@ -214,6 +214,22 @@ class Recent(msgspec.Struct, array_like=True, frozen=True, gc=False):
     until_ms: int = 0
 
 
+class Spent(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A whole group's quota of which nothing is left, as the group agent said it (behaviour 4.6).
+
+    Attributes:
+        rule: the quota's name. group: which group.
+        until_ms: when its window closes, milliseconds since the epoch.
+        used: octets or seconds. offset: of that verdict in this partition's journal.
+    """
+
+    rule: str
+    group: str
+    until_ms: int
+    used: int
+    offset: int
+
+
 class Promised(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A Session-Timeout that waits for a Start (`schemas.journal.Promise`).
 
@@ -348,6 +364,7 @@ class PartitionRow(msgspec.Struct, array_like=True):
         ingests: each ingest's own clock.
         claims: questions to the other partitions that are open.
         policies: (version, offset at which it took effect), the last ones only; the last one is in force.
+        spent: quotas of whole groups that are spent, until their windows close; the last ones only.
     """
 
     partition: int
@@ -359,6 +376,7 @@ class PartitionRow(msgspec.Struct, array_like=True):
     ingests: dict[str, IngestClock] = {}
     policies: list[tuple[int, int]] = []
     claims: tuple[ClaimBatch, ...] = ()
+    spent: tuple[Spent, ...] = ()
 
 
 R = TypeVar("R", bound=msgspec.Struct)

@@ -6,11 +6,13 @@ repeats after a crash is known by where it came from and passed over; a verdict 
 Theory of operation. A take is decided by `group_limits` on the tallies of `group_table` and answered; a refused one holds nothing. Slots go
 by the session agent's word (an end, a disconnect, another group), silently by a counter time limit on this partition's own clock, and by
 eviction. So that no slot outlives its session, whatever was lost, a slot of which nothing was heard for long is asked for: what the session
-agent does not have it says, and that is counted as drift.
+agent does not have it says, and that is counted as drift. What a group uses and how often somebody begins in it is added up by
+`group_usage`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from msgspec.structs import replace
@@ -34,12 +36,13 @@ from schemas.group import (
 from schemas.journal import PolicyVersion, Tick
 from schemas.session import PARTITION_ROW
 from schemas.topics import ACCOUNTING, SLOTS, partition_key, policy_row_key
-from streams import clock
+from streams import clock, group_usage
 from streams.group_limits import Decision, decide, is_stricter, surplus
 from streams.group_table import GroupTable, Tally
 from streams.ids import decision_id
 from streams.partition_core import Handler, PartitionCore, newer_version
 from streams.partitioner import partition_of
+from streams.rulebook import Rulebook
 from streams.step import Output, RecordRefused
 
 CHECK_AFTER_MS = 30 * 60_000
@@ -51,6 +54,8 @@ COUNTED_MAX = 18
 """So many of the sessions that were counted a verdict names."""
 NEVER = (-1, -1)
 
+Verdict = Literal["answer", "evict", "check", "spent", "warned", "exceeded"]
+
 _MESSAGE = decoder(SlotMessage).decode
 _TICK = decoder(Tick).decode
 
@@ -59,7 +64,8 @@ class GroupCore(PartitionCore):
     """One partition's groups and the step over its journal.
 
     Attributes:
-        table: its rows. open_sessions: how many slots are held. touched: rows changed since the last checkpoint.
+        table: its rows. book: the policy in force, for its quotas and rates.
+        open_sessions: how many slots are held. touched: rows changed since the last checkpoint.
     """
 
     def __init__(self, partition: int, partitions: int, journal_topic: str) -> None:
@@ -67,6 +73,7 @@ class GroupCore(PartitionCore):
         super().__init__(partition, partitions, journal_topic, handlers)
         self.accounting_topic = journal_topic.removesuffix(SLOTS.name) + ACCOUNTING.name
         self.table = GroupTable()
+        self.book = Rulebook(self.policy.policy)
         self.seen: tuple[tuple[int, int], ...] = (NEVER,) * partitions
 
     # -- restore and checkpoint ---------------------------------------------------------------------------------------------------
@@ -83,9 +90,11 @@ class GroupCore(PartitionCore):
                 self.table.rows.pop(name, None)
             else:
                 self.table.rows[name] = SLOT_ROW.packed(SLOT_ROW.read(value))
-        elif name.startswith("g:") and value is not None:
-            group = GROUP_ROW.read(value)
-            self.table.groups[group.group] = group
+        elif name.startswith("g:"):
+            if value is None:
+                self.table.groups.pop(name[2:], None)
+            else:
+                self.table.groups[name[2:]] = GROUP_ROW.read(value)
         elif name == sources_key(self.partition) and value is not None:
             self.seen = SOURCES_ROW.read(value).seen
         else:
@@ -94,6 +103,7 @@ class GroupCore(PartitionCore):
     def restored(self) -> None:
         """All rows are back: build the indexes."""
         self.table.clock_ms = self.row.clock_ms
+        self.book = Rulebook(self.policy.policy)
         self.table.index_all(self.policy.policy.limits)
 
     @property
@@ -122,7 +132,8 @@ class GroupCore(PartitionCore):
         if key == sources_key(self.partition):
             return SOURCES_ROW.named(SourcesRow(self.partition, self.seen))
         if key.startswith("g:"):
-            return GROUP_ROW.named(self.table.groups[key[2:]])
+            group = self.table.groups.get(key[2:])
+            return None if group is None else GROUP_ROW.named(group)
         row = self.table.row(key)
         return None if row is None else SLOT_ROW.named(row)
 
@@ -138,7 +149,7 @@ class GroupCore(PartitionCore):
         self.row, _ = clock.advanced(self.row, _TICK(value))
         self.table.advance(self.row.clock_ms)
         nth = 0
-        for work in (_enforce, _check):
+        for work in (_enforce, _check, _let_go):
             step = GroupStep(self, offset, nth)
             work(step)
             step.commit(out)
@@ -147,6 +158,7 @@ class GroupCore(PartitionCore):
     def policy_changed(self, version: PolicyVersion, offset: int) -> None:
         """A newer version holds from this offset on; limits that it makes stricter are enforced with the next tick, if they say so."""
         before = self.policy.policy.limits
+        self.book = Rulebook(version.policy)
         self._in_force(version, offset)
         table = self.table
         table.touched[policy_row_key(self.partition)] = None
@@ -169,7 +181,7 @@ class GroupStep:
     Attributes:
         core: the partition. offset: the record's. nth: verdicts of this record so far.
         slots: rows to be put by key, None to be forgotten. asked: rows that were only asked for.
-        groups: rows of groups. source: the session agent's message that was taken: (partition, offset, nth).
+        groups: rows of groups, None to be forgotten. source: the session agent's message that was taken: (partition, offset, nth).
     """
 
     def __init__(self, core: GroupCore, offset: int, nth: int = 0) -> None:
@@ -178,7 +190,7 @@ class GroupStep:
         self.nth = nth
         self.slots: dict[str, SlotRow | None] = {}
         self.asked: dict[str, SlotRow] = {}
-        self.groups: dict[str, GroupRow] = {}
+        self.groups: dict[str, GroupRow | None] = {}
         self.source: tuple[int, int, int] | None = None
         self.new_policy: PolicyVersion | None = None
         self._out: list[Output] = []
@@ -191,8 +203,11 @@ class GroupStep:
             table.store(key, row)
         for key, asked in self.asked.items():
             table.asked_for(key, asked)
-        for group in self.groups.values():
-            table.put_group(group)
+        for name, group in self.groups.items():
+            if group is None:
+                table.forget_group(name)
+            else:
+                table.put_group(group)
         if self.source is not None:
             partition, *place = self.source
             core.seen = (*core.seen[:partition], (place[0], place[1]), *core.seen[partition + 1 :])
@@ -215,8 +230,10 @@ class GroupStep:
         """The record of `radius.accounting` that a slot rests on."""
         return RecordRef(self.core.accounting_topic, row.partition, row.offset)
 
-    def verdict(self, op: Literal["answer", "evict", "check"], group: str, identity: str, session: str, time_ms: int, **more: Any) -> None:
-        """Say something to the session agent of an identity."""
+    def verdict(
+        self, op: Verdict, group: str, identity: str, session: str, time_ms: int, *, partitions: Sequence[int] = (), **more: Any
+    ) -> None:
+        """Say something to the session agent of an identity, or to those of all these partitions."""
         core = self.core
         policy = core.policy
         verdict = GroupVerdict(
@@ -231,7 +248,9 @@ class GroupStep:
             **more,
         )
         self.nth += 1
-        self._out.append(Output(ACCOUNTING.name, partition_of(identity, core.partitions), identity.encode(), encode(verdict), VERDICT_KIND))
+        key, value = identity.encode(), encode(verdict)
+        for partition in partitions or (partition_of(identity, core.partitions),):
+            self._out.append(Output(ACCOUNTING.name, partition, key, value, VERDICT_KIND))
 
     def evict(self, key: str, row: SlotRow, standing: Standing, time_ms: int, because: list[RecordRef]) -> None:
         """A session loses its slot and has to go."""
@@ -273,6 +292,8 @@ def _slot(step: GroupStep, value: bytes) -> None:
         _take(step, key, message)
     elif message.op == "hold":
         step.slots[key] = _row(step, message)
+    elif message.op in ("use", "start"):
+        _add(step, message)
     elif key in step.core.table.rows:
         step.slots[key] = None
         if message.op == "gone":
@@ -301,6 +322,35 @@ def _take(step: GroupStep, key: str, message: SlotMessage) -> None:
     elif key in table.rows:
         step.slots[key] = None
     _answer(step, message, decision, because)
+
+
+def _add(step: GroupStep, message: SlotMessage) -> None:
+    """Usage of the group, or a Start in it. What is spent all partitions hear, the rest the one of the session."""
+    core, group = step.core, message.group
+    known = core.table.groups.get(group) or GroupRow(group)
+    if message.op == "use":
+        row, told = group_usage.used(known, message, core.book, core.row.wall_ms or message.time_ms)
+    else:
+        row, told = group_usage.began(known, core.book, core.row.clock_ms)
+    if row is not known:
+        step.groups[group] = row
+    source = RecordRef(core.accounting_topic, message.partition, message.offset)
+    for news in told:
+        step.tell(news.op)
+        step.verdict(
+            news.op,
+            group,
+            message.identity,
+            message.session,
+            message.time_ms,
+            partitions=range(core.partitions) if news.op == "spent" else (),
+            limit=news.rule,
+            current=news.current,
+            max=news.max,
+            text=news.text,
+            until_ms=news.until_ms,
+            because=[step.ref(), source],
+        )
 
 
 def _answer(step: GroupStep, message: SlotMessage, decision: Decision, because: list[RecordRef]) -> None:
@@ -382,6 +432,15 @@ def _bring_down(step: GroupStep, tally: Tally, going: list[str]) -> None:
         row = step.core.table.row(key)
         if row is not None:
             step.evict(key, row, standing, step.core.row.wall_ms, [step.ref()])
+
+
+def _let_go(step: GroupStep) -> None:
+    """Forget windows that have closed, and Starts that have slid out."""
+    now = step.core.row
+    for group, known in sorted(step.core.table.groups.items()):
+        row = group_usage.left(known, now.wall_ms, now.clock_ms) if known.windows or known.recent else known
+        if row is not known:
+            step.groups[group] = row
 
 
 def _check(step: GroupStep) -> None:

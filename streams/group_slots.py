@@ -12,22 +12,15 @@ asked for in one stroke, so that nobody else gets it.
 
 from __future__ import annotations
 
-from typing import Any
-
-from schemas.codec import decoder, encode
 from schemas.event import RecordRef
-from schemas.group import SLOT_KIND, GroupVerdict, SlotMessage, Standing
+from schemas.group import GroupVerdict, Standing
 from schemas.policy import Limit
 from schemas.session import GroupAnswer, SessionRow
-from schemas.topics import SLOTS
 from streams import limiting, limits
 from streams.memberships import groups_of
-from streams.partitioner import partition_of
 from streams.rulebook import Asked
-from streams.step import Output, Step
+from streams.step import Step
 from streams.table import key_of
-
-_VERDICT = decoder(GroupVerdict).decode
 
 
 def settle(step: Step) -> None:
@@ -38,14 +31,13 @@ def settle(step: Step) -> None:
             _settle(step, key, row)
 
 
-def verdict(step: Step, value: bytes) -> None:
-    """The group agent's word."""
-    said = _VERDICT(value)
+def verdict(step: Step, said: GroupVerdict) -> None:
+    """The group agent's word about slots."""
     if said.op == "check":
         for identity, key in said.sessions:
             row = step.change.session(key)
             if row is None or row.identity != identity or said.group not in row.slots:
-                _send(step, "gone", said.group, identity, key)
+                step.to_group("gone", said.group, identity, key)
         return
     row = step.change.session(said.session)
     if row is None or not limits.counts(row):
@@ -71,11 +63,11 @@ def _settle(step: Step, key: str, row: SessionRow) -> None:
         row.asked, row.asked_at, row.verdicts = (), (), ()
     if was is not None and was[0] != row.identity:
         for group in row.slots:
-            _send(step, "free", group, was[0], key)
+            step.to_group("free", group, was[0], key)
         row.slots = ()
     for group in row.slots:
         if group not in wanted:
-            _send(step, "free", group, row.identity, key)
+            step.to_group("free", group, row.identity, key)
     for group in wanted:
         if group not in row.slots:
             _take(step, row, group, "take" if group in row.asked else "hold")
@@ -88,8 +80,7 @@ def _take(step: Step, row: SessionRow, group: str, op: str, frees: list[str] | N
     if op == "take":
         row.asked_at = (*(each for each in row.asked_at if each[0] != group and each[0] in row.asked), (group, step.offset))
     held = [hold.rule for hold in known.holds if hold.device == row.device and clock_ms < hold.until_ms]
-    _send(
-        step,
+    step.to_group(
         op,
         group,
         row.identity,
@@ -103,24 +94,6 @@ def _take(step: Step, row: SessionRow, group: str, op: str, frees: list[str] | N
         stays=op == "hold" and limits.cannot_go(row),
         because=[] if row.opened_offset == step.offset else [step.ref(row.opened_offset)],
     )
-
-
-def _send(step: Step, op: str, group: str, identity: str, key: str, **more: Any) -> None:
-    core = step.core
-    step.nth += 1
-    message = SlotMessage(
-        op=op,  # type: ignore[arg-type]  # one of its ops, by the callers in here
-        group=group,
-        identity=identity,
-        session=key,
-        partition=core.partition,
-        offset=step.offset,
-        nth=step.nth - 1,
-        time_ms=core.row.wall_ms,
-        **more,
-    )
-    name = group.encode()
-    step.out.append(Output(SLOTS.name, partition_of(group, core.partitions), name, encode(message), SLOT_KIND))
 
 
 def _evicted(step: Step, row: SessionRow, said: GroupVerdict, *, is_late: bool) -> None:

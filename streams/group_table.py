@@ -163,6 +163,11 @@ class GroupTable:
         self.groups[row.group] = row
         self.touched[group_key(row.group)] = None
 
+    def forget_group(self, group: str) -> None:
+        """Nothing is to be kept of a group."""
+        del self.groups[group]
+        self.touched[group_key(group)] = None
+
     def index_all(self, limits: tuple[Limit, ...]) -> None:
         """Build every index from the rows, after a restore or when the policy has changed."""
         self._limits = tuple(limit for limit in limits if limit.applies_to == "group")

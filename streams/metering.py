@@ -1,7 +1,8 @@
 """Quotas and rates put to work on a `Step`: what a Start meets, what told usage leads to, what an operator orders.
 
 The rules themselves: `quotas`, `rates`. A quota that is spent acts once on the sessions that are open, and on each new Start until its
-window closes. A session that cannot be disconnected is not ordered to go again and again.
+window closes. A session that cannot be disconnected is not ordered to go again and again. What a whole group uses the group agent adds up:
+it is told of here, and what it says of it is in `group_meters`.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from typing import Any
 from msgspec.structs import replace
 
 from schemas.codec import decoder
-from schemas.event import EventType
+from schemas.event import EventType, RecordRef
 from schemas.journal import QuotaOrder
 from schemas.policy import Quota, Rate
-from schemas.session import SessionRow
+from schemas.session import SessionRow, Window
 from streams import disconnects, limiting, limits, quotas, rates
 from streams.memberships import groups_of
 from streams.step import RecordRefused, Step
+from streams.table import key_of
 from streams.windows import Span
 
 _ORDER = decoder(QuotaOrder).decode
@@ -32,11 +34,15 @@ def began(step: Step, row: SessionRow) -> bool:
     asked = limiting.questions_of(step, row)
     if asked.rates:
         _count_start(step, row)
+    for group in _groups(asked.group_rates):
+        step.to_group("start", group, row.identity, key_of(row))
     if asked.quotas:
-        known, now_ms = limiting.known_of(step, row), _now_ms(step)
-        for stand in quotas.spent(known, asked.quotas, step.core.book.calendar, now_ms):
+        known = limiting.known_of(step, row)
+        for stand in quotas.spent(known, asked.quotas, step.core.book.calendar, now_ms(step)):
             if stand.quota.action != "report":
-                _act(step, stand, [row])
+                act(step, stand, [row])
+    if asked.group_quotas and step.core.row.spent:
+        _meet_spent(step, row, asked.group_quotas)
     return row.kick_state in limits.IN_FLIGHT
 
 
@@ -49,20 +55,25 @@ def used(step: Step, row: SessionRow, before: quotas.Usage, since_ms: int) -> No
         before: its counters until then.
         since_ms: the arrival of the record before, or when the session began; on the clock of `step.time_ms`.
     """
-    known, now_ms = limiting.known_of(step, row), _now_ms(step)
-    asked = step.core.book.questions(groups_of(known, row)).quotas
-    if not asked:
+    known = limiting.known_of(step, row)
+    asked = step.core.book.questions(groups_of(known, row))
+    if not asked.quotas and not asked.group_quotas:
         return
     after = quotas.usage_of(row)
     grown = quotas.Usage(after.octets - before.octets, after.time_ms - before.time_ms)
     if grown == (0, 0):
         return
-    told = Span(now_ms - max(0, step.time_ms - since_ms), now_ms)
-    windows, news = quotas.count(known, asked, step.core.book.calendar, grown, told)
+    over_ms, until_ms = max(0, step.time_ms - since_ms), now_ms(step)
+    for group in _groups(asked.group_quotas):
+        step.to_group("use", group, row.identity, key_of(row), octets=grown.octets, used_ms=grown.time_ms, over_ms=over_ms)
+    if not asked.quotas:
+        return
+    told = Span(until_ms - over_ms, until_ms)
+    windows, news = quotas.count(known, asked.quotas, step.core.book.calendar, grown, told)
     step.change.identities[row.identity] = replace(known, windows=windows)
     for stand, met in news:
         if met.share:
-            _tell(step, "quota.warning", row, stand, more=f"; {met.share} % are reached")
+            tell(step, "quota.warning", row, stand, more=f"; {met.share} % are reached")
         if met.is_reached:
             _reached(step, row, stand)
 
@@ -78,8 +89,10 @@ def order(step: Step, value: bytes) -> None:
     quota = next((each for each in step.core.policy.policy.quotas if each.name == order.rule), None)
     if quota is None:
         raise RecordRefused("unknown-rule", f"the policy in force has no quota named {order.rule!r}")
-    known, now_ms = step.change.identity(order.identity, step.offset), _now_ms(step)
-    window = quotas.window_of(known, quota, order.group, step.core.book.calendar, now_ms)
+    if quota.applies_to == "group":
+        raise RecordRefused("unknown-rule", f"the quota {order.rule!r} is a whole group's, and no user has a window of it")
+    known, time_ms = step.change.identity(order.identity, step.offset), now_ms(step)
+    window = quotas.window_of(known, quota, order.group, step.core.book.calendar, time_ms)
     if window.order_id == order.id:
         return  # the same order again
     if order.op == "topup":
@@ -87,7 +100,7 @@ def order(step: Step, value: bytes) -> None:
     else:
         window = replace(window, used=0, warned=0)
     window = replace(quotas.judge(quota, window).window, order_id=order.id)
-    step.change.identities[order.identity] = replace(known, windows=quotas.keep(known, [window], now_ms))
+    step.change.identities[order.identity] = replace(known, windows=quotas.keep(known, [window], time_ms))
 
 
 def _count_start(step: Step, row: SessionRow) -> None:
@@ -99,46 +112,69 @@ def _count_start(step: Step, row: SessionRow) -> None:
         if not each.is_exceeded:
             continue
         text = rates.sentence(rate, group, each.before)
-        _event(step, "rate.exceeded", row, rate, group, current=each.before, max=rate.starts, text=text)
+        event(step, "rate.exceeded", row, rate, group, current=each.before, max=rate.starts, text=text)
         if rate.action == "disconnect":
             disconnects.kick(step, row, "rate", rule=rate.name, text=text)
 
 
 def _reached(step: Step, row: SessionRow, stand: quotas.Stand) -> None:
     if stand.quota.action == "report":
-        _tell(step, "quota.reached", row, stand)
+        tell(step, "quota.reached", row, stand)
         return
     rule = (stand.quota, stand.group)
     touched = [other for other in step.change.open_of(row.identity) if rule in limiting.questions_of(step, other).quotas]
     if not touched:
-        _tell(step, "quota.reached", row, stand)  # by the last session's own Stop
-    _act(step, stand, touched)
+        tell(step, "quota.reached", row, stand)  # by the last session's own Stop
+    act(step, stand, touched)
 
 
-def _act(step: Step, stand: quotas.Stand, rows: list[SessionRow]) -> None:
+def stand_of(quota: Quota, group: str, until_ms: int, used: int) -> quotas.Stand:
+    """How a whole group stands with a quota, as the group agent said it: `used` in octets or seconds."""
+    return quotas.Stand(quota, group, Window(quota.name, group, 0, until_ms, used * quotas.unit(quota)))
+
+
+def _meet_spent(step: Step, row: SessionRow, rules: tuple[tuple[Quota, str], ...]) -> None:
+    time_ms = now_ms(step)
+    spent = {(each.rule, each.group): each for each in step.core.row.spent if time_ms < each.until_ms}
+    for quota, group in rules:
+        each = spent.get((quota.name, group))
+        if each is None or quota.action == "report":
+            continue
+        stand = stand_of(quota, group, each.until_ms, each.used)
+        if quotas.is_spent(quota, stand.window):  # a newer policy may allow more
+            act(step, stand, [row], [step.ref(step.offset), step.ref(each.offset)])
+
+
+def _groups(rules: tuple[tuple[Quota | Rate, str], ...]) -> dict[str, None]:
+    """The groups of these rules, each once: the group agent knows its rules."""
+    return {group: None for _, group in rules}
+
+
+def act(step: Step, stand: quotas.Stand, rows: list[SessionRow], because: list[RecordRef] | None = None) -> None:
     """Tell of a spent quota, and disconnect or change these sessions."""
+    because = because or [step.ref(step.offset)]
     quota, text = stand.quota, quotas.sentence(stand)
     for row in rows:
         command_id = disconnects.change(step, row, quota.coa, rule=quota.name, text=text) if quota.action == "coa" else None
-        _tell(step, "quota.reached", row, stand, command_id=command_id)
+        tell(step, "quota.reached", row, stand, command_id=command_id, because=because)
         if quota.action == "disconnect":
-            disconnects.kick(step, row, "quota", rule=quota.name, because=[step.ref(step.offset)], text=text)
+            disconnects.kick(step, row, "quota", rule=quota.name, because=because, text=text)
 
 
-def _tell(
-    step: Step, event_type: EventType, row: SessionRow, stand: quotas.Stand, *, more: str = "", command_id: str | None = None
-) -> None:
+def tell(step: Step, event_type: EventType, row: SessionRow, stand: quotas.Stand, *, more: str = "", **fields: Any) -> None:
+    """Tell how a window stands, on a session."""
     quota, window = stand.quota, stand.window
-    unit = 1 if quota.octets else 1000
+    unit = quotas.unit(quota)
     figures = {"current": window.used // unit, "max": quotas.most(quota, window) // unit}
-    _event(step, event_type, row, quota, stand.group, text=quotas.sentence(stand) + more, command_id=command_id, **figures)
+    event(step, event_type, row, quota, stand.group, text=quotas.sentence(stand) + more, **figures, **fields)
 
 
-def _event(step: Step, event_type: EventType, row: SessionRow, rule: Quota | Rate, group: str, **figures: Any) -> None:
+def event(step: Step, event_type: EventType, row: SessionRow, rule: Quota | Rate, group: str, **figures: Any) -> None:
+    """Tell of a quota or a rate, on a session."""
     version = step.core.policy.version
     step.event(event_type, row, rule=rule.name, scope=rule.applies_to, group=group or None, policy_version=version, **figures)
 
 
-def _now_ms(step: Step) -> int:
+def now_ms(step: Step) -> int:
     """The log's time for the calendar: the leading ingest's wall clock at its last tick."""
     return step.core.row.wall_ms or step.time_ms

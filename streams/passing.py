@@ -14,7 +14,7 @@ from schemas.codec import decoder
 from schemas.journal import Tick
 from schemas.session import NasRow, SessionRow
 from schemas.topics import nas_key
-from streams import claims, clock, deaths, ends, timeouts
+from streams import claims, clock, deaths, ends, group_meters, timeouts
 from streams.partitioner import partition_of
 from streams.step import Output, Step
 from streams.table import key_of
@@ -49,6 +49,8 @@ def tick(core: SessionCore, offset: int, value: bytes, out: list[Output]) -> Non
     nth = _tell_silent(core, offset, moved, out)
     nth = _find_dead(core, offset, nth, moved, out)
     nth = _let_go(core, offset, nth, out)
+    if core.row.spent:
+        core.row = replace(core.row, spent=group_meters.kept(core.row))
     if core.table.to_claim or core.row.claims:
         step = Step(core, offset, nth)
         claims.ask(step)

@@ -13,10 +13,13 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from schemas.group import GroupRow
 from schemas.policy import Quota
 from schemas.session import IdentityRow, SessionRow, Window
 from streams.windows import Calendar, Span, share_in
 
+Known = IdentityRow | GroupRow
+"""What keeps windows: a user's row, or for a quota of a whole group the group's."""
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -58,8 +61,8 @@ def most(quota: Quota, window: Window | None) -> int:
     return (quota.octets or 1000 * (quota.time_s or 0)) + (window.extra if window is not None else 0)
 
 
-def window_of(known: IdentityRow, quota: Quota, group: str, calendar: Calendar, now_ms: int) -> Window:
-    """An identity's window of a quota that is open now, a new one if need be.
+def window_of(known: Known, quota: Quota, group: str, calendar: Calendar, now_ms: int) -> Window:
+    """The window of a quota that is open now, a new one if need be.
 
     A clock that goes back opens no window again: the one that is kept holds until its end.
     """
@@ -76,19 +79,19 @@ def is_spent(quota: Quota, window: Window) -> bool:
 
 
 def count(
-    known: IdentityRow, rules: tuple[tuple[Quota, str], ...], calendar: Calendar, grown: Usage, told: Span
+    known: Known, rules: tuple[tuple[Quota, str], ...], calendar: Calendar, grown: Usage, told: Span
 ) -> tuple[tuple[Window, ...], list[tuple[Stand, Met]]]:
-    """Add told usage to an identity's windows; nearly every record tells of some, so this is written to be quick.
+    """Add told usage to the windows of an identity or a group; nearly every record tells of some, so this is written to be quick.
 
     Args:
-        known: the identity's row.
+        known: the row.
         rules: the quotas that the session is about, by name, and in which group.
         calendar: the windows.
         grown: by how much the session's counters grew.
         told: between which moments; the later is now.
 
     Returns:
-        The identity's windows, and what is to be told.
+        The row's windows, and what is to be told.
     """
     windows: list[Window] = []
     news: list[tuple[Stand, Met]] = []
@@ -128,8 +131,8 @@ def judge(quota: Quota, window: Window) -> Met:
     return Met(now, share if is_news else 0, is_reached)
 
 
-def keep(known: IdentityRow, windows: list[Window], now_ms: int) -> tuple[Window, ...]:
-    """An identity's windows with these in them; closed ones go. In a fixed order, so that the same state is the same row."""
+def keep(known: Known, windows: list[Window], now_ms: int) -> tuple[Window, ...]:
+    """A row's windows with these in them; closed ones go. In a fixed order, so that the same state is the same row."""
     changed = {(window.rule, window.group): window for window in windows}
     kept = [w for w in known.windows if w.until_ms > now_ms and (w.rule, w.group) not in changed]
     return tuple(sorted([*kept, *changed.values()], key=lambda w: (w.rule, w.group)))
@@ -149,6 +152,11 @@ def sentence(stand: Stand) -> str:
     where = f" in {group}" if group else ""
     used, allowed = figures(quota, window)
     return f"{quota.applies_to} quota {quota.name}{where}: {used} of {allowed} used this {quota.per}"
+
+
+def unit(quota: Quota) -> int:
+    """What of a window is one of the units in which it is told: an octet, or a second's milliseconds."""
+    return 1 if quota.octets else 1000
 
 
 def figures(quota: Quota, window: Window) -> tuple[str, str]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from schemas.policy import Rate
-from schemas.session import IdentityRow, Recent
+from schemas.session import Recent
+from streams.quotas import Known
 
 
 class Counted(NamedTuple):
@@ -25,7 +26,7 @@ class Counted(NamedTuple):
     is_exceeded: bool
 
 
-def add(known: IdentityRow, rate: Rate, group: str, clock_ms: int) -> Counted:
+def add(known: Known, rate: Rate, group: str, clock_ms: int) -> Counted:
     """Count a Start."""
     times = next((each.starts_ms for each in known.recent if (each.rule, each.group) == (rate.name, group)), ())
     inside = tuple(time_ms for time_ms in times if clock_ms - time_ms < rate.within_s * 1000)
@@ -33,8 +34,8 @@ def add(known: IdentityRow, rate: Rate, group: str, clock_ms: int) -> Counted:
     return Counted(recent, len(inside), len(inside) >= rate.starts)
 
 
-def keep(known: IdentityRow, changed: list[Recent], rates: tuple[tuple[Rate, str], ...]) -> tuple[Recent, ...]:
-    """An identity's Starts with these in them; those of rules that touch it no longer go."""
+def keep(known: Known, changed: list[Recent], rates: tuple[tuple[Rate, str], ...]) -> tuple[Recent, ...]:
+    """A row's Starts with these in them; those of rules that touch it no longer go."""
     new = {(each.rule, each.group): each for each in changed}
     touching = {(rate.name, group) for rate, group in rates}
     kept = [each for each in known.recent if (each.rule, each.group) in touching and (each.rule, each.group) not in new]

@@ -37,6 +37,7 @@ class Questions(NamedTuple):
         group: limits of whole groups, which the group agent counts. slots: these groups, each once.
         last: limits of guest types: decided here, after the groups.
         quotas, rates, durations: (rule, group) each, but for those of whole groups; the quotas by name, as their windows are kept.
+        group_quotas, group_rates: those of whole groups, which the group agent counts.
         keys: (limit's name, group) of all these limits, to see quickly whether another session is counted in one.
     """
 
@@ -48,6 +49,8 @@ class Questions(NamedTuple):
     rates: tuple[tuple[Rate, str], ...]
     durations: tuple[tuple[Duration, str], ...]
     keys: frozenset[tuple[str, str]]
+    group_quotas: tuple[tuple[Quota, str], ...]
+    group_rates: tuple[tuple[Rate, str], ...]
 
 
 class Rulebook:
@@ -81,26 +84,25 @@ class Rulebook:
         policy = self.policy
         asked = [Asked(limit, group) for limit in policy.limits if not is_exempt(limit, groups) for group in scopes(limit, groups)]
         by_kind = {kind: tuple(a for a in asked if a.limit.applies_to == kind) for kind in ("user", "user-in-group", "group", "guest-type")}
+        quotas = sorted(((quota, group) for quota in policy.quotas for group in scopes(quota, groups)), key=_name_and_group)
+        rates = [(rate, group) for rate in policy.rates for group in scopes(rate, groups)]
         first, last = by_kind["user"] + by_kind["user-in-group"], by_kind["guest-type"]
         return Questions(
             first,
             by_kind["group"],
             tuple(dict.fromkeys(each.group for each in by_kind["group"])),
             last,
-            tuple(
-                sorted(
-                    ((quota, group) for quota in policy.quotas if quota.applies_to != "group" for group in scopes(quota, groups)),
-                    key=_name_and_group,
-                )
-            ),
-            tuple((rate, group) for rate in policy.rates if rate.applies_to != "group" for group in scopes(rate, groups)),
+            tuple(each for each in quotas if each[0].applies_to != "group"),
+            tuple(each for each in rates if each[0].applies_to != "group"),
             tuple((duration, group) for duration in policy.durations for group in scopes(duration, groups)),
             frozenset((a.limit.name, a.group) for a in asked),
+            tuple(each for each in quotas if each[0].applies_to == "group"),
+            tuple(each for each in rates if each[0].applies_to == "group"),
         )
 
 
 def _name_and_group(one: tuple[Quota, str]) -> tuple[str, str]:
-    """The order in which an identity's windows are kept."""
+    """The order in which windows are kept."""
     return one[0].name, one[1]
 
 

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from schemas.codec import encode
 from schemas.journal import PolicyVersion
-from schemas.policy import Liveness, Policy
+from schemas.policy import Liveness
 from schemas.session import (
     IDENTITY_ROW,
     NAS_ROW,
     PARTITION_ROW,
     SESSION_ROW,
     SessionRow,
+    Spent,
 )
 from schemas.topics import partition_key, policy_row_key
 from streams import (
     claims,
     clock,
+    group_meters,
     group_slots,
     limiting,
     liveness,
@@ -57,7 +61,7 @@ class SessionCore(PartitionCore):
             "operator": outcomes.operator,
             "membership": membership_records.membership,
             "quota": metering.order,
-            "verdict": group_slots.verdict,
+            "verdict": group_meters.verdict,
             "claim": claims.claims,
             "promise": promises.promise,
             "sighting": sightings.sighting,
@@ -141,23 +145,26 @@ class SessionCore(PartitionCore):
         before = self.policy.policy
         self._commit(step, out)
         if step.new_policy is not None and limiting.needs_sweep(before, self.policy.policy):
-            self._sweep(offset, step.nth, before, out)
+            enforced = limiting.enforced_by(before, self.policy.policy)
+            self._sweep(step, "policy", lambda step, identity: limiting.sweep(step, identity, enforced, self.policy), out)
+        if (spent := step.spent) is not None:
+            self._sweep(step, "verdict", lambda step, identity: group_meters.sweep(step, identity, spent), out)
 
     def _commit(self, step: Step, out: list[Output]) -> None:
         if self.book.has_group_limits:
             group_slots.settle(step)
         step.commit(out)
 
-    def _sweep(self, offset: int, nth: int, before: Policy, out: list[Output]) -> None:
-        """Put a new policy to the sessions that are open, each identity as a change of its own, in an order that no index decides."""
-        enforced = limiting.enforced_by(before, self.policy.policy)
+    def _sweep(self, after: Step, kind: str, do: Callable[[Step, str], None], out: list[Output]) -> None:
+        """Put what is new to the sessions that are open, each identity as a change of its own, in an order that no index decides."""
+        offset, nth = after.offset, after.nth
         for identity in sorted(self.table.open_of):
             step = Step(self, offset, nth)
             try:
-                limiting.sweep(step, identity, enforced, self.policy)
+                do(step, identity)
                 group_slots.settle(step)
             except Exception as poison:  # noqa: BLE001 - as for a tick's deaths
-                self._reject(offset, "policy", None, None, out, reason="poison", detail=f"{type(poison).__name__}: {poison}")
+                self._reject(offset, kind, None, None, out, reason="poison", detail=f"{type(poison).__name__}: {poison}")
                 continue
             step.commit(out)
             nth = step.nth
@@ -213,6 +220,10 @@ class SessionCore(PartitionCore):
         if heard_ms is None:
             heard_ms = self._heard[nas] = clock.heard_now_ms(change.nas(nas), self.row)
         return heard_ms
+
+    def group_spent(self, spent: Spent) -> None:
+        """Nothing is left of a group's quota from this record on."""
+        self.row = replace(self.row, spent=group_meters.kept(self.row, spent))
 
     def policy_changed(self, version: PolicyVersion, offset: int) -> None:
         """A newer version holds from this offset on."""

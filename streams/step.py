@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from schemas.codec import encode
 from schemas.event import EventType, RecordRef, SessionEvent
-from schemas.session import ClaimBatch, NasRow, SessionRow
-from schemas.topics import COMMANDS, EVENTS
+from schemas.group import SLOT_KIND, SlotMessage
+from schemas.session import ClaimBatch, NasRow, SessionRow, Spent
+from schemas.topics import COMMANDS, EVENTS, SLOTS
 from streams.ids import decision_id
 from streams.partitioner import partition_of
 from streams.table import Change
@@ -53,10 +54,10 @@ class Step:
 
     Attributes:
         core: the partition. offset: the record's. nth: decisions of this record so far. time_ms: the log's time.
-        change: what it does to the table. new_policy: a version that holds from here on.
+        change: what it does to the table. new_policy: a version that holds from here on. spent: a group's quota that is spent from here on.
     """
 
-    __slots__ = ("change", "claims", "core", "event_types", "new_policy", "nth", "offset", "out", "time_ms")
+    __slots__ = ("change", "claims", "core", "event_types", "new_policy", "nth", "offset", "out", "spent", "time_ms")
 
     def __init__(self, core: SessionCore, offset: int, nth: int = 0) -> None:
         self.core = core
@@ -68,6 +69,7 @@ class Step:
         self.event_types: list[str] = []
         self.new_policy: PolicyVersion | None = None
         self.claims: tuple[ClaimBatch, ...] | None = None
+        self.spent: Spent | None = None
 
     def commit(self, out: list[Output]) -> None:
         """Everything of it, at once."""
@@ -76,6 +78,8 @@ class Step:
             self.core.policy_changed(self.new_policy, self.offset)
         if self.claims is not None and self.claims != self.core.row.claims:
             self.core.row = replace(self.core.row, claims=self.claims)
+        if self.spent is not None:
+            self.core.group_spent(self.spent)
         seen = self.core.event_types
         for event_type in self.event_types:
             seen[event_type] = seen.get(event_type, 0) + 1
@@ -93,6 +97,23 @@ class Step:
     def to_kicker(self, row: SessionRow, kind: str, value: msgspec.Struct) -> None:
         """Something for the kicker, in the line of the session's NAS."""
         self.out.append(Output(COMMANDS.name, partition_of(row.nas, self.core.partitions), row.nas.encode(), encode(value), kind))
+
+    def to_group(self, op: str, group: str, identity: str, key: str, **more: Any) -> None:
+        """Something about a session for the group agent, in the line of the group."""
+        core = self.core
+        self.nth += 1
+        message = SlotMessage(
+            op=op,  # type: ignore[arg-type]  # one of its ops, by the callers
+            group=group,
+            identity=identity,
+            session=key,
+            partition=core.partition,
+            offset=self.offset,
+            nth=self.nth - 1,
+            time_ms=core.row.wall_ms,
+            **more,
+        )
+        self.out.append(Output(SLOTS.name, partition_of(group, core.partitions), group.encode(), encode(message), SLOT_KIND))
 
     def event(
         self,

@@ -86,6 +86,8 @@ def _rule(configuration: Configuration, name: str) -> Quota:
     known = {rule.name: rule for rule in (versions[-1].policy.quotas if versions else ())}
     if name not in known:
         raise Refused(f"the policy has no quota {name!r}" + (f"; it has {', '.join(known)}" if known else ""))
+    if known[name].applies_to == "group":
+        raise Refused(f"the quota {name!r} is a whole group's: no user has a window of it")
     return known[name]
 
 

@@ -84,7 +84,7 @@ class Story:
 
 
 def test_the_document_has_an_example_of_each_kind() -> None:
-    assert len(EXAMPLES) >= 11
+    assert len(EXAMPLES) >= 12
     text = "".join(policy for policy, _ in EXAMPLES)
     kinds = (
         "[[limit]]",

@@ -71,7 +71,6 @@ def test_a_users_limit_is_enforced_with_every_victim(victim, more):
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        (QUOTA.replace('"user"', '"group"') + "octets = 1", 'quota "q" for applies_to = "group"'),
         ('[[liveness]]\nrule = "interim"\nprobe = "query"', 'probe = "query"'),
     ],
 )

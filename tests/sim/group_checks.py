@@ -43,6 +43,19 @@ class GroupChecks:
             raise Broken("slots-agree", f"only the group agents have {sorted(held - said)}, only the session agents {sorted(said - held)}")
         if drift := [row for worker in self._system.group_workers for row in worker.core.table.groups.values() if row.drift]:
             raise Broken("no-drift", str(drift))
+        self._same_spent()
+
+    def _same_spent(self) -> None:
+        """What is spent of a group's quota all partitions know, unless one of them has closed the window a moment before."""
+        rows = [worker.core.row for worker in self._system.workers]
+        now_ms = max(row.wall_ms for row in rows)
+        known = [{(each.rule, each.group, each.until_ms, each.used) for each in row.spent if now_ms < each.until_ms} for row in rows]
+        if any(each != known[0] for each in known):
+            raise Broken("spent-agrees", str(known))
+        windows = [window for worker in self._system.group_workers for row in worker.core.table.groups.values() for window in row.windows]
+        told = {(each.rule, each.group) for each in rows[0].spent}
+        if missing := [w for w in windows if w.reached and now_ms < w.until_ms and (w.rule, w.group) not in told]:
+            raise Broken("spent-told", str(missing))
 
     def same_again(self, cuts: list[list[int]]) -> None:
         """`group.slots` from its first record, cut at these offsets, gives the same outputs and the same rows."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from schemas.codec import encode
 from schemas.journal import OperatorCommand, PolicyVersion
-from schemas.policy import Limit, Liveness, Membership, Policy
+from schemas.policy import Limit, Liveness, Membership, Policy, Quota, Rate
 from streams.dispatcher import Datagram
 from streams.ingest_step import EVERY_PARTITION
 from streams.partitioner import partition_of
@@ -262,7 +262,18 @@ class Simulation:
         rules = (Liveness("interim", times=times),) if times else ()
         scope = ("user", "group")[version % 2]
         total = (Limit("total", "group", 2 * most, group="us*", victim=victim, victim_scope=scope, hold_s=30),) if most else ()  # type: ignore[arg-type]
-        policy = Policy(grace_s=600, confirm_within_s=60, limits=max_sessions + total, liveness=rules, memberships=BY_NAME)
+        action = ("report", "disconnect")[version % 3 == 0]  # mostly nobody goes, or there would be nobody left for the limits
+        quota = Quota("hourly", "group", "hour", time_s=1800, group="us*", action=action, warn_at=(50,))  # type: ignore[arg-type]
+        rate = Rate("often", "group", starts=2 + most, within_s=600, group="us*", action=action)  # type: ignore[arg-type]
+        policy = Policy(
+            grace_s=600,
+            confirm_within_s=60,
+            limits=max_sessions + total,
+            quotas=(quota,) if most else (),
+            rates=(rate,) if most else (),
+            liveness=rules,
+            memberships=BY_NAME,
+        )
         if not self.system.kafka_away:
             self.checks.policy_ms = self.now_ms
             value = encode(PolicyVersion(version=version, time_ms=T0_MS + self.now_ms, policy=policy))

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 from schemas.codec import decoder, encode
 from schemas.group import VERDICT_KIND, GroupVerdict, SlotMessage, slot_key
 from schemas.journal import PolicyVersion, Rejected, Tick
-from schemas.policy import Limit, Policy
+from schemas.policy import Limit
 from schemas.topics import ACCOUNTING, REJECTED, SLOTS
 from streams.group_core import GroupCore
 from streams.partitioner import partition_of
 from streams.step import Output
+from tests.support.journal import Rule, policy_of
 from tests.support.schemas import validate
 
 T0_MS = 1_795_199_831_000
@@ -39,7 +40,7 @@ class Slots:
         journal: its records. core: the group agent's. table: rows by key, as `group.table` has them. outputs: all of them, ever.
     """
 
-    def __init__(self, *limits: Limit, partitions: int = 1) -> None:
+    def __init__(self, *rules: Rule, partitions: int = 1) -> None:
         self.partitions = partitions
         self.journal: list[Stored] = []
         self.table: dict[bytes, bytes | None] = {}
@@ -51,8 +52,8 @@ class Slots:
         self._offset = 0
         self._unread: list[Output] = []
         self.tick(0)
-        if limits:
-            self.publish(*limits)
+        if rules:
+            self.publish(*rules)
 
     def write(self, kind: str, value: bytes, key: bytes | None = None) -> None:
         """Append a record and let the core apply it."""
@@ -64,10 +65,10 @@ class Slots:
         self.outputs += out
         self._unread += out
 
-    def publish(self, *limits: Limit) -> None:
+    def publish(self, *rules: Rule) -> None:
         """A version of the policy."""
         self._version += 1
-        version = PolicyVersion(version=self._version, time_ms=T0_MS, policy=Policy(limits=limits))
+        version = PolicyVersion(version=self._version, time_ms=T0_MS, policy=policy_of(*rules))
         self.write("policy", encode(version))
 
     def tick(self, seconds: int = 1) -> None:
@@ -130,8 +131,10 @@ class Slots:
         verdicts = [_read_verdict(output.value) for output in taken]
         for output, verdict in zip(taken, verdicts, strict=True):
             assert output.key == verdict.identity.encode()
-            assert output.partition == partition_of(verdict.identity, self.partitions)
-        return verdicts
+            assert verdict.op == "spent" or output.partition == partition_of(verdict.identity, self.partitions)
+        spent = [(verdict.id, output.partition) for output, verdict in zip(taken, verdicts, strict=True) if verdict.op == "spent"]
+        assert spent == [(id_, partition) for id_ in dict(spent) for partition in range(self.partitions)], "to every partition, once"
+        return [verdict for output, verdict in zip(taken, verdicts, strict=True) if verdict.op != "spent" or output.partition == 0]
 
     def rejected(self) -> Rejected:
         """The one record that was rejected."""

@@ -1,0 +1,89 @@
+"""Quotas and rates of whole groups (behaviours 4.6, 4.7): what the session agents tell of is added up in the group's row.
+
+The rules themselves are those of users: `quotas`, `rates`; the windows those of `windows`, by this partition's ticks. Pure: (the group's
+row, a message, the rules, the time) -> the row, and what is to be said. A row of which nothing matters any longer goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from msgspec.structs import replace
+
+from schemas.group import GroupRow, SlotMessage
+from streams import quotas, rates
+from streams.rulebook import Rulebook
+from streams.windows import Span
+
+
+class News(NamedTuple):
+    """What the session agents are to be told.
+
+    Attributes:
+        op: as in the verdict. rule: the quota's or rate's name. until_ms: when the window closes, for a quota.
+        current, max: octets, seconds or Starts. text: the sentence with the figures.
+    """
+
+    op: Literal["spent", "warned", "exceeded"]
+    rule: str
+    current: int
+    max: int
+    text: str
+    until_ms: int = 0
+
+
+def used(known: GroupRow, message: SlotMessage, book: Rulebook, now_ms: int) -> tuple[GroupRow, list[News]]:
+    """Add what a record told of a session's usage.
+
+    Args:
+        known: the group's row.
+        message: its op is `use`.
+        book: the policy.
+        now_ms: the log's wall clock in this partition.
+    """
+    rules = book.questions((known.group,)).group_quotas
+    if not rules:
+        return known, []
+    grown = quotas.Usage(message.octets, message.used_ms)
+    windows, met = quotas.count(known, rules, book.calendar, grown, Span(now_ms - message.over_ms, now_ms))
+    return replace(known, windows=windows), [news for stand, each in met for news in _news(stand, each)]
+
+
+def began(known: GroupRow, book: Rulebook, clock_ms: int) -> tuple[GroupRow, list[News]]:
+    """Count a Start.
+
+    Args:
+        known: the group's row.
+        book: the policy.
+        clock_ms: the partition's.
+    """
+    rules = book.questions((known.group,)).group_rates
+    if not rules:
+        return known, []
+    counted = [(rate, rates.add(known, rate, group, clock_ms)) for rate, group in rules]
+    news = [
+        News("exceeded", rate.name, each.before, rate.starts, rates.sentence(rate, known.group, each.before))
+        for rate, each in counted
+        if each.is_exceeded
+    ]
+    return replace(known, recent=rates.keep(known, [each.recent for _, each in counted], rules)), news
+
+
+def left(known: GroupRow, now_ms: int, clock_ms: int) -> GroupRow | None:
+    """A group's row with what matters of it at a tick; None: nothing does."""
+    windows = tuple(window for window in known.windows if now_ms < window.until_ms)
+    recent = tuple(each for each in known.recent if clock_ms < each.until_ms)
+    if (windows, recent) != (known.windows, known.recent):
+        known = replace(known, windows=windows, recent=recent)
+    return None if known == GroupRow(known.group) else known
+
+
+def _news(stand: quotas.Stand, met: quotas.Met) -> Iterator[News]:
+    quota, window = stand.quota, stand.window
+    unit = quotas.unit(quota)
+    current, most, text = window.used // unit, quotas.most(quota, window) // unit, quotas.sentence(stand)
+    if met.share:
+        yield News("warned", quota.name, current, most, f"{text}; {met.share} % are reached")
+    if met.is_reached:
+        yield News("spent", quota.name, current, most, text, window.until_ms)
