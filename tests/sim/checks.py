@@ -172,10 +172,13 @@ class Checks:
             _broken("stale-too-early", f"{text}; {rule.times} times {traits.interval_s} s, {event.text}")
 
     def _is_told_late(self, partition: int, stored: Stored, session: TrueSession) -> bool:
-        """A boot that the journal hears of for the first time, after a session that began since, where the NAS has no clock that is
-        believed: the journal's order decides (`streams.boots`). Its Interims must open the session again: `live-missing` asks for it."""
+        """A boot that the journal hears of for the first time (or again, behind a later one), after a session that began since.
+
+        Where the NAS has no clock that is believed the journal's order decides (`streams.boots`). The session's Interims must open it
+        again: `live-missing` asks for it.
+        """
         packet = stored.packet
-        if packet is None or (partition, packet.name) in self._boots:
+        if packet is None or ((partition, packet.name) in self._boots and packet.boot == packet.nas.boot):
             return False
         return not session.nas.traits.stamps or session.nas.traits.clock_off_ms == TWO_DAYS_MS
 
