@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import chain
 from typing import NamedTuple
 
 from schemas.admission import Answer, Question
@@ -24,7 +25,7 @@ from schemas.codec import display
 from schemas.group import Standing
 from schemas.journal import PolicyVersion
 from schemas.policy import Policy
-from schemas.session import SessionRow
+from schemas.session import PartitionRow, SessionRow
 from streams import limits, quotas
 from streams.admission_groups import Answered, GroupCounts
 from streams.identity import NOBODY, IdentityRules
@@ -172,7 +173,7 @@ class Desk:
         newcomer.slots = tuple(dict.fromkeys(each.group for each in asked.group))
         others = [row for row in rows if limits.counts(row)] + [_as_row(each, identity, nth) for nth, each in enumerate(reserved)]
         self._settle()
-        found = _spent(scene, asked, home.row.wall_ms) or _decide(
+        found = _spent(scene, asked, home.row) or _decide(
             scene, asked, newcomer, others, lambda: self._of_groups(scene, asked, newcomer, now_ms)
         )
         if found.refused:
@@ -226,9 +227,10 @@ class Desk:
                 self._settle()
 
 
-def _spent(scene: limits.Scene, asked: Questions, wall_ms: int) -> _Found | None:
+def _spent(scene: limits.Scene, asked: Questions, home: PartitionRow) -> _Found | None:
     """The first quota that is spent and disconnects: it is asked before any limit, as at a Start."""
-    for stand in quotas.spent(scene.known, asked.quotas, scene.book.calendar, wall_ms):
+    of_groups = (stand for stand, _ in quotas.spent_of_groups(home.spent, asked.group_quotas, home.wall_ms))
+    for stand in chain(quotas.spent(scene.known, asked.quotas, scene.book.calendar, home.wall_ms), of_groups):
         if stand.quota.action == "disconnect":
             return _Found(stand.quota.name, quotas.sentence(stand), refused=True)
     return None

@@ -13,7 +13,7 @@ from schemas.event import EventType
 from schemas.group import GroupVerdict
 from schemas.policy import Quota, Rate
 from schemas.session import PartitionRow, SessionRow, Spent
-from streams import disconnects, ends, group_slots, limiting, metering
+from streams import disconnects, ends, group_slots, limiting, metering, quotas
 from streams.partitioner import partition_of
 from streams.step import Step
 
@@ -44,7 +44,7 @@ def sweep(step: Step, identity: str, spent: Spent) -> None:
     if quota is None or quota.action == "report":
         return
     touched = [row for row in step.change.open_of(identity) if _is_touched(step, row, quota, spent.group)]
-    metering.act(step, metering.stand_of(quota, spent.group, spent.until_ms, spent.used), touched)
+    metering.act(step, quotas.stand_of(quota, spent), touched)
 
 
 def kept(partition: PartitionRow, spent: Spent | None = None) -> tuple[Spent, ...]:

@@ -15,7 +15,7 @@ from schemas.codec import decoder
 from schemas.event import EventType, RecordRef
 from schemas.journal import QuotaOrder
 from schemas.policy import Quota, Rate
-from schemas.session import SessionRow, Window
+from schemas.session import SessionRow
 from streams import disconnects, limiting, limits, quotas, rates
 from streams.memberships import groups_of
 from streams.step import RecordRefused, Step
@@ -42,7 +42,9 @@ def began(step: Step, row: SessionRow) -> bool:
             if stand.quota.action != "report":
                 act(step, stand, [row])
     if asked.group_quotas and step.core.row.spent:
-        _meet_spent(step, row, asked.group_quotas)
+        for stand, offset in quotas.spent_of_groups(step.core.row.spent, asked.group_quotas, now_ms(step)):
+            if stand.quota.action != "report":
+                act(step, stand, [row], [step.ref(step.offset), step.ref(offset)])
     return row.kick_state in limits.IN_FLIGHT
 
 
@@ -126,23 +128,6 @@ def _reached(step: Step, row: SessionRow, stand: quotas.Stand) -> None:
     if not touched:
         tell(step, "quota.reached", row, stand)  # by the last session's own Stop
     act(step, stand, touched)
-
-
-def stand_of(quota: Quota, group: str, until_ms: int, used: int) -> quotas.Stand:
-    """How a whole group stands with a quota, as the group agent said it: `used` in octets or seconds."""
-    return quotas.Stand(quota, group, Window(quota.name, group, 0, until_ms, used * quotas.unit(quota)))
-
-
-def _meet_spent(step: Step, row: SessionRow, rules: tuple[tuple[Quota, str], ...]) -> None:
-    time_ms = now_ms(step)
-    spent = {(each.rule, each.group): each for each in step.core.row.spent if time_ms < each.until_ms}
-    for quota, group in rules:
-        each = spent.get((quota.name, group))
-        if each is None or quota.action == "report":
-            continue
-        stand = stand_of(quota, group, each.until_ms, each.used)
-        if quotas.is_spent(quota, stand.window):  # a newer policy may allow more
-            act(step, stand, [row], [step.ref(step.offset), step.ref(each.offset)])
 
 
 def _groups(rules: tuple[tuple[Quota | Rate, str], ...]) -> dict[str, None]:

@@ -8,14 +8,14 @@ Sessions at the same time add up, time as well as octets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from schemas.group import GroupRow
 from schemas.policy import Quota
-from schemas.session import IdentityRow, SessionRow, Window
+from schemas.session import IdentityRow, SessionRow, Spent, Window
 from streams.windows import Calendar, Span, share_in
 
 Known = IdentityRow | GroupRow
@@ -144,6 +144,26 @@ def spent(known: IdentityRow, quotas: tuple[tuple[Quota, str], ...], calendar: C
         window = window_of(known, quota, group, calendar, now_ms)
         if is_spent(quota, window):
             yield Stand(quota, group, window)
+
+
+def spent_of_groups(told: Iterable[Spent], rules: tuple[tuple[Quota, str], ...], now_ms: int) -> Iterator[tuple[Stand, int]]:
+    """The quotas of whole groups that nothing is left of, as the group agent said; with the offset at which it did.
+
+    Args:
+        told: what the partition's row remembers.
+        rules: the quotas, and in which group.
+        now_ms: the log's wall clock.
+    """
+    known = {(each.rule, each.group): each for each in told if now_ms < each.until_ms}
+    for quota, group in rules:
+        each = known.get((quota.name, group))
+        if each is not None and is_spent(quota, (stand := stand_of(quota, each)).window):  # a newer policy may allow more
+            yield stand, each.offset
+
+
+def stand_of(quota: Quota, spent: Spent) -> Stand:
+    """How a whole group stands with a quota, as the group agent said it."""
+    return Stand(quota, spent.group, Window(spent.rule, spent.group, 0, spent.until_ms, spent.used * unit(quota)))
 
 
 def sentence(stand: Stand) -> str:

@@ -7,7 +7,7 @@ from schemas.admission import Answer, Question
 from schemas.configuration import Identity
 from schemas.journal import PolicyVersion
 from schemas.policy import Limit, Policy, Quota
-from schemas.session import IDENTITY_ROW, PARTITION_ROW, SESSION_ROW, Hold, IdentityRow, PartitionRow, SessionRow, Window
+from schemas.session import IDENTITY_ROW, PARTITION_ROW, SESSION_ROW, Hold, IdentityRow, PartitionRow, SessionRow, Spent, Window
 from schemas.topics import identity_key, partition_key, policy_row_key
 from streams.admission import Desk, Reservations
 from streams.identity import IdentityRules
@@ -345,6 +345,24 @@ def test_until_the_window_of_a_quota_closes_admission_refuses(action: str, *, al
     if not allowed:
         assert answer.reason == "user quota daily: 100 B of 100 B used this day"
     assert rig.ask("eve", mac=PHONE).allowed
+
+
+@pytest.mark.parametrize(("action", "allowed"), [("disconnect", False), ("report", True), ("coa", True)])
+def test_until_the_window_of_a_group_s_quota_closes_its_members_are_refused(action: str, *, allowed: bool) -> None:
+    """4.6: as the row of the identity's partition says."""
+    rig = Rig(quotas=(Quota(name="room", applies_to="group", per="day", octets=100, action=action),))
+    for number, partition in enumerate(rig.view.partitions):
+        row = PartitionRow(number, wall_ms=1000, spent=(Spent("room", "g1", 2000, 100, 7),))
+        partition.take_row(partition_key(number).encode(), PARTITION_ROW.named(row))
+    answer = rig.ask(groups=["g1"], mac=PHONE)
+    assert (answer.allowed, answer.rule) == (allowed, None if allowed else "room")
+    if not allowed:
+        assert answer.reason == "group quota room in g1: 100 B of 100 B used this day"
+    assert rig.ask(groups=["g2"], mac=LAPTOP).allowed
+    for number, partition in enumerate(rig.view.partitions):
+        row = PartitionRow(number, wall_ms=2000, spent=(Spent("room", "g1", 2000, 100, 7),))
+        partition.take_row(partition_key(number).encode(), PARTITION_ROW.named(row))
+    assert rig.ask(groups=["g1"], mac=PHONE).allowed
 
 
 def test_a_group_that_is_full_lets_nobody_in() -> None:
