@@ -1,7 +1,9 @@
-"""The prober: asks silent devices on their own segment, and writes what answered into the journal (behaviour 3.4).
+"""The prober: asks silent devices on their own segment and silent NASes, and writes what answered into the journal (behaviour 3.4).
 
 What lives here: raw sockets, the way of a probe in and of a sighting out. What may not: what a frame says and what is still open
 (`streams.asking`), what an answer means (`streams.sightings`).
+
+How a NAS is asked is in `nas_asking`; its answer goes to the partitions that asked, and to the one that tells of this NAS.
 
 Theory of operation. Each interface has an AF_PACKET socket that gets ARP frames only, and an ICMPv6 socket that gets neighbour
 advertisements only; both need CAP_NET_RAW. Probes come from `presence.probes` by a consumer group of its own; a probe that lay there for
@@ -29,11 +31,12 @@ from aiokafka.structs import ConsumerRecord
 from agents import metrics
 from agents.health import Health
 from agents.kafka_client import client_settings, close, prefixed, start_patiently, topic_name
+from agents.nas_asking import NasAsking
 from agents.result_writer import Delivery, Record, ResultWriter
 from schemas.codec import decoder, encode
 from schemas.configuration import Configuration, Prober
 from schemas.errors import CurfewError
-from schemas.sighting import Probe, Sightings
+from schemas.sighting import Probe, Sighting, Sightings
 from schemas.topics import ACCOUNTING, KIND_HEADER, PROBER_GROUP, PROBES
 from streams.asking import (
     ETHERTYPE_ARP,
@@ -45,6 +48,7 @@ from streams.asking import (
     neighbour_advertisement,
     neighbour_solicitation,
 )
+from streams.ids import parse_decision_id
 from streams.partitioner import partition_of
 
 POLL_MS = 200
@@ -169,6 +173,7 @@ class ProberAgent:
         self._configuration = configuration
         self._asking = Asking()
         self._writer = ResultWriter(configuration)
+        self._nases = NasAsking(configuration, self._answered)
         self._interfaces: dict[str, Interface] = {}
         try:
             for name in dict.fromkeys(each.interface for each in configuration.prober.interfaces):
@@ -191,7 +196,12 @@ class ProberAgent:
             auto_offset_reset="latest",
         )
         writing = asyncio.create_task(self._writer.run(stop))
-        tasks = [asyncio.create_task(self._read(consumer, health)), asyncio.create_task(self._wake()), writing]
+        tasks = [
+            asyncio.create_task(self._read(consumer, health)),
+            asyncio.create_task(self._wake()),
+            asyncio.create_task(self._nases.run()),
+            writing,
+        ]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
@@ -216,13 +226,16 @@ class ProberAgent:
         """Begin to ask; what became of it, to be counted."""
         try:
             probe = _PROBE(record.value or b"")
-        except msgspec.DecodeError:
+            parse_decision_id(probe.id)
+        except (msgspec.DecodeError, ValueError):
             return "not-a-probe"
-        interface = interface_for(self._configuration.prober, probe.nas)
-        if probe.kind != "arp" or interface is None:
-            return "nowhere-to-ask"
         if time.time() * 1000 - record.timestamp > PROBE_AGE_MS_MAX:
             return "too-old"
+        if probe.kind == "query":
+            return "asked" if self._nases.ask(probe) else "nowhere-to-ask"
+        interface = interface_for(self._configuration.prober, probe.nas)
+        if interface is None:
+            return "nowhere-to-ask"
         self._asking.ask(probe, interface, _mono_ms())
         return "asked"
 
@@ -236,12 +249,23 @@ class ProberAgent:
             await asyncio.sleep(WAKE_S)
 
     def _seen(self, interface: str, seen: Seen) -> None:
-        journal, headers = topic_name(self._configuration, ACCOUNTING), [(KIND_HEADER, b"sighting")]
         for probe, sighting in self._asking.answered(interface, seen, _mono_ms()):
             metrics.PROBES.labels("answered" if probe.mac in (None, seen.mac) else "answered-by-another").inc()
             partition = partition_of(probe.identity, self._configuration.kafka.partitions)
-            record = Record(journal, partition, probe.identity.encode(), encode(Sightings(seen=[sighting])), headers)
-            self._writer.put(Delivery((record,), lambda _: None))
+            self._write(partition, probe.identity, sighting)
+
+    def _answered(self, answered: list[tuple[Probe, int]]) -> None:
+        """A NAS answers: each partition hears of its own question, and its home partition in any case."""
+        for probe, waited_ms in answered:
+            home = partition_of(probe.nas, self._configuration.kafka.partitions)
+            sighting = Sighting(time_ms=probe.asked_ms + waited_ms, by="prober", probe_id=probe.id, nas=probe.nas)
+            for partition in {home, parse_decision_id(probe.id).partition}:
+                self._write(partition, probe.nas, sighting)
+
+    def _write(self, partition: int, key: str, sighting: Sighting) -> None:
+        value, headers = encode(Sightings(seen=[sighting])), [(KIND_HEADER, b"sighting")]
+        record = Record(topic_name(self._configuration, ACCOUNTING), partition, key.encode(), value, headers)
+        self._writer.put(Delivery((record,), lambda _: None))
 
 
 async def run_prober(configuration: Configuration, health: Health, stop: asyncio.Event) -> None:

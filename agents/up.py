@@ -174,7 +174,8 @@ class _Up:
             [Part(name if count == 1 else f"{name}-{number + 1}", (name, *config)) for number in range(count)]
             for name, count in counts.items()
         ]
-        if self._configuration.prober.interfaces:
+        asks_nases = self._policy is not None and any(rule.probe == "query" for rule in self._policy.liveness)
+        if self._configuration.prober.interfaces or asks_nases:
             stages[-1].append(Part(PROBER, (PROBER, *config)))
         if self._configuration.http.listen or self._configuration.redis.url:
             stages[-1].append(Part(PROJECTOR, (PROJECTOR, *config)))

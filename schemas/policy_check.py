@@ -1,8 +1,7 @@
 """Whether a `policy.toml` makes sense: what must hold between its values, beyond the types and bounds of `policy`.
 
 Pure, with one exception: time zones are looked up in the time-zone database that the decisions use too. Every finding of a file comes at
-once, with line, column and what to write instead. `_not_enforced` is the one place that knows which well-formed rules this version keeps
-without acting on them.
+once, with line, column and what to write instead.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -41,24 +40,12 @@ def check_policy(text: str, file: str, nases: Sequence[Nas] = ()) -> Checked[Pol
     for path, value in list(reader.built.items()):
         if check := _CHECKS.get(type(value)):
             reader.problems.extend(check(source, path, value))
-        if (what := _not_enforced(value)) is not None:
-            remedy = "Leave it in for a later version, or remove it."
-            reader.problems.append(source.key_problem(path, f"{what} is kept but not enforced by this version", remedy, "warning"))
     for kind in (Limit, Quota, Rate, Duration):
         reader.problems.extend(_names(source, list(reader.every(kind))))
     reader.problems.extend(_spellings(source, reader))
     reader.problems.extend(_shadowed(source, list(reader.every(Limit))))
     reader.problems.extend(_too_short(source, list(reader.every(Liveness)), nases))
     return in_order(policy, reader.problems)
-
-
-def _not_enforced(rule: msgspec.Struct) -> str | None:
-    """What of a rule this version does not act on; None if it enforces all of it."""
-    match rule:
-        case Liveness(probe="query"):
-            return 'probe = "query"'
-        case _:
-            return None
 
 
 def _group(source: Source, path: Path, rule: Scoped) -> Iterator[Problem]:

@@ -297,11 +297,14 @@ class NasRow(msgspec.Struct, array_like=True):
         seq, seq_epoch: the sequence of the NAS's own events, in its home partition.
         window_ms: within which it is heard again, as the ingests say.
         unheard_ms: the partition's clock since when no ingest hears it. silent: that was told. Both in its home partition only.
-        asked_ms: the partition's clock when it was last asked whether it talks; asked: how often without an answer.
+        asked_ms: the partition's clock when it was last asked whether it talks; asked: the offset at which that was, -1 once it has
+            answered, 0 when no question is open.
         interims: an Interim was heard. mute_sessions: sessions in a row that lasted for long and ended without any.
         stamps: whether its Event-Timestamps are believed; empty: none was seen that is not.
         late_ms: by how much its clock is behind: all its records are late by so much. late_since_ms, late_least_ms, late_most_ms: what that
             is being learned from; since -1: from nothing.
+        ceased_by: the ingest that ceased to hear it, as the last of all; empty: one hears it, or that ingest is gone with it.
+        since_ms: the partition's clock from which on an answer says something of the time that has passed.
     """
 
     nas: str
@@ -323,6 +326,8 @@ class NasRow(msgspec.Struct, array_like=True):
     late_since_ms: int = -1
     late_least_ms: int = 0
     late_most_ms: int = 0
+    ceased_by: str = ""
+    since_ms: int = 0
 
 
 class IngestClock(msgspec.Struct, array_like=True, frozen=True):

@@ -58,7 +58,8 @@ def began(nas: NasRow, ingest: str, elapsed_ms: int, window_ms: int | None = Non
     window_ms = nas.window_ms if window_ms is None else window_ms
     if ingest not in nas.talks:
         talks = {**nas.talks, ingest: elapsed_ms}
-        return replace(nas, follows=nas.follows or ingest, talks=talks, window_ms=window_ms, unheard_ms=None, silent=False)
+        follows = nas.follows or ingest
+        return replace(nas, follows=follows, talks=talks, window_ms=window_ms, unheard_ms=None, silent=False, asked=0, ceased_by="")
     return nas if window_ms == nas.window_ms else replace(nas, window_ms=window_ms)
 
 
@@ -92,6 +93,41 @@ def forgotten(nas: NasRow, ingest: str) -> NasRow:
 def unheard(nas: NasRow, since_ms: int) -> NasRow:
     """No ingest hears the NAS, since then on the partition's clock; what is known already stays."""
     return nas if nas.talks or nas.unheard_ms is not None else replace(nas, unheard_ms=since_ms)
+
+
+def muted(nas: NasRow, before: NasRow | None, ingest: str, row: PartitionRow, silent_ms: int) -> NasRow:
+    """Where no ingest hears the NAS any more: which one was the last, and since when on the partition's clock.
+
+    Args:
+        nas: its row after the tick of that ingest.
+        before: its row before that.
+        ingest: whose tick it was.
+        row: the partition's after it.
+        silent_ms: how long the NAS had not been heard, as that tick says.
+    """
+    if nas.talks or before is None or ingest not in before.talks:
+        return nas
+    uncounted_ms = min(silent_ms, row.ingests[ingest].elapsed_ms - before.talks[ingest])
+    return replace(nas, ceased_by=ingest, since_ms=row.clock_ms - uncounted_ms, asked=0)
+
+
+def dated(nas: NasRow, row: PartitionRow) -> NasRow:
+    """Something was dated on the clock of a NAS that no ingest hears: time before that may not be added to the clock after it."""
+    return replace(nas, since_ms=row.clock_ms)
+
+
+def asked(nas: NasRow, row: PartitionRow, offset: int) -> NasRow:
+    """The NAS is asked whether it talks, at this offset. A question before it that was never answered vouches for no time."""
+    since_ms = max(nas.since_ms, nas.asked_ms) if nas.asked > 0 else nas.since_ms
+    return replace(nas, asked=offset, asked_ms=row.clock_ms, since_ms=since_ms)
+
+
+def answered(nas: NasRow) -> NasRow:
+    """The NAS answered: it talked until it was asked, as far back as it was heard, or had answered, or was asked in vain."""
+    clock_ms = nas.clock_ms + max(0, nas.asked_ms - nas.since_ms)
+    unheard_ms = None if nas.unheard_ms is None else max(nas.unheard_ms, nas.asked_ms)
+    since_ms = max(nas.since_ms, nas.asked_ms)
+    return replace(nas, clock_ms=clock_ms, since_ms=since_ms, unheard_ms=unheard_ms, silent=False, asked=0)
 
 
 def silent_at_ms(nas: NasRow) -> int | None:

@@ -29,11 +29,11 @@ def overdue(step: Step, row: SessionRow, clock_ms: int) -> None:
     watched = liveness.watch(rule, row)
     if rule is None or watched is None:
         return
-    if row.probes and rule.probe != "none" and step.core.row.clock_ms - row.probed_ms < min(watched.period_ms, ANSWER_WITHIN_MS):
+    if row.probes and rule.probe == "arp" and step.core.row.clock_ms - row.probed_ms < min(watched.period_ms, ANSWER_WITHIN_MS):
         return
     silent_ms = clock_ms - liveness.alive_ms(watched, row)
     silent_s = silent_ms // 1000
-    if row.probes + 1 < watched.times and (rule.probe != "none" or silent_ms < watched.times * watched.period_ms):
+    if row.probes + 1 < watched.times and (rule.probe == "arp" or silent_ms < watched.times * watched.period_ms):
         _miss(step, row, rule, silent_s)
     else:
         _die(step, row, rule, silent_s)
@@ -42,7 +42,7 @@ def overdue(step: Step, row: SessionRow, clock_ms: int) -> None:
 def _miss(step: Step, row: SessionRow, rule: Liveness, silent_s: int) -> None:
     row.probes += 1
     row.probed_ms = step.core.row.clock_ms
-    is_asked = rule.probe != "none" and probes.ask(step, row, rule)
+    is_asked = rule.probe == "arp" and probes.ask(step, row, rule)
     if row.state != "suspect":
         row.state = "suspect"
         asked = "; it is asked" if is_asked else ""

@@ -70,7 +70,7 @@ def is_by_client(rule: Liveness | None) -> bool:
 
 def takes_sightings(rule: Liveness | None) -> bool:
     """Whether sightings say anything about sessions under this rule; where they do not, nothing is spent on finding whose they are."""
-    return rule is not None and (rule.rule != "interim" or rule.probe != "none")
+    return rule is not None and (rule.rule != "interim" or rule.probe == "arp")
 
 
 def alive_ms(watched: Watch, row: SessionRow) -> int:

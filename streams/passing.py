@@ -12,10 +12,9 @@ from msgspec.structs import replace
 
 from schemas.codec import decoder
 from schemas.journal import Tick
-from schemas.session import NasRow, SessionRow
+from schemas.session import NasRow, PartitionRow, SessionRow
 from schemas.topics import nas_key
-from streams import claims, clock, deaths, ends, group_meters, timeouts
-from streams.partitioner import partition_of
+from streams import claims, clock, deaths, ends, group_meters, questions, timeouts
 from streams.step import Output, Step
 from streams.table import key_of
 
@@ -42,11 +41,15 @@ def tick(core: SessionCore, offset: int, value: bytes, out: list[Output]) -> Non
     """
     told = _TICK(value)
     row, gone = clock.advanced(core.row, told)
-    moved = _talk(core, told, row.ingests[told.ingest].elapsed_ms, row.clock_ms, gone)
+    moved = _talk(core, told, row, gone)
     core.row = row
+    moved |= questions.answers(core, moved)
     core.table.nases.update(moved)
     core.table.touched.update(dict.fromkeys(map(nas_key, moved)))
+    for name in moved:
+        questions.note(core, name)
     nth = _tell_silent(core, offset, moved, out)
+    nth = questions.ask(core, offset, nth, out)
     nth = _find_dead(core, offset, nth, moved, out)
     nth = _let_go(core, offset, nth, out)
     if core.row.spent:
@@ -57,16 +60,18 @@ def tick(core: SessionCore, offset: int, value: bytes, out: list[Output]) -> Non
         step.commit(out)
 
 
-def restored(core: SessionCore) -> None:
-    """All rows are back: which NASes does no ingest hear?"""
+def index(core: SessionCore) -> None:
+    """All rows are back, or the policy has changed: which NASes does no ingest hear?"""
     core.unheard.clear()
+    core.ceased.clear()
     for name in core.table.nases:
         _note_unheard(core, name)
+        questions.note(core, name)
 
 
-def _talk(core: SessionCore, told: Tick, elapsed_ms: int, clock_ms: int, gone: list[str]) -> dict[str, NasRow]:
+def _talk(core: SessionCore, told: Tick, row: PartitionRow, gone: list[str]) -> dict[str, NasRow]:
     """The rows of the NASes whose talking clocks the tick moves, or that another ingest measures from now on."""
-    nases = core.table.nases
+    nases, elapsed_ms = core.table.nases, row.ingests[told.ingest].elapsed_ms
     moved: dict[str, NasRow] = {}
     ceased_ms: dict[str, int] = {}
 
@@ -93,21 +98,17 @@ def _talk(core: SessionCore, told: Tick, elapsed_ms: int, clock_ms: int, gone: l
     for name, silent_ms in told.heard:
         put(clock.heard(known(name), told.ingest, elapsed_ms, silent_ms))
     for name, nas in moved.items():
-        if _is_home(core, name):
-            moved[name] = clock.unheard(nas, clock_ms - ceased_ms.get(name, 0))
+        silent_ms = ceased_ms.get(name, 0)
+        mute = clock.muted(nas, nases.get(name), told.ingest, row, silent_ms)
+        moved[name] = clock.unheard(mute, row.clock_ms - silent_ms) if questions.is_home(core, name) else mute
     return moved
-
-
-def _is_home(core: SessionCore, nas: str) -> bool:
-    """Whether events of this NAS come from this partition."""
-    return partition_of(nas, core.partitions) == core.partition
 
 
 def _tell_silent(core: SessionCore, offset: int, moved: dict[str, NasRow], out: list[Output]) -> int:
     """Call those NASes silent that no ingest has heard for their window (behaviour 3.5); how many events that were."""
     clock_ms = core.row.clock_ms
     for name in moved:
-        if _is_home(core, name):
+        if questions.is_home(core, name):
             _note_unheard(core, name)
     nth = 0
     for name in sorted(name for name, at_ms in core.unheard.items() if at_ms <= clock_ms):
@@ -126,7 +127,7 @@ def _note_unheard(core: SessionCore, name: str) -> None:
     if silent_at_ms is None:
         core.unheard.pop(name, None)
     else:
-        core.unheard[name] = silent_at_ms
+        core.unheard[name] = silent_at_ms + questions.answer_within_ms(core, name)
 
 
 def _find_dead(core: SessionCore, offset: int, nth: int, moved: dict[str, NasRow], out: list[Output]) -> int:

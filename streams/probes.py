@@ -1,4 +1,4 @@
-"""Questions to a device that has fallen silent: the command of the session agent (behaviour 3.4).
+"""Questions to a device that has fallen silent: the command of the session agent (behaviour 3.4). Those to a NAS are in `questions`.
 
 A probe names all that an answer is held against: the session, its addresses, and the MAC address that alone may answer for it.
 """
@@ -33,11 +33,11 @@ def addresses_of(row: SessionRow) -> list[str]:
 def ask(step: Step, row: SessionRow, rule: Liveness) -> bool:
     """Ask for a sign of life, where there is anything to ask by; the count goes on either way."""
     addresses = addresses_of(row)
-    if rule.probe == "arp" and not addresses:
+    if not addresses:
         return False
     probe = Probe(
         id=step.new_id(row.identity),
-        kind="query" if rule.probe == "query" else "arp",
+        kind="arp",
         nas=row.nas,
         identity=row.identity,
         acct_session_id=row.acct_session_id,

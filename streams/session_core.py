@@ -72,6 +72,7 @@ class SessionCore(PartitionCore):
         self._rules: dict[str, Liveness | None] = {}
         self._heard: dict[str, int] = {}
         self.unheard: dict[str, int] = {}
+        self.ceased: dict[str, int] = {}
 
     # -- restore ------------------------------------------------------------------------------------------------------------------
 
@@ -104,7 +105,7 @@ class SessionCore(PartitionCore):
         self._rules.clear()
         self.book = Rulebook(self.policy.policy)
         self.table.index_all()
-        passing.restored(self)
+        passing.index(self)
 
     @property
     def touched(self) -> int:
@@ -218,7 +219,12 @@ class SessionCore(PartitionCore):
         """Where a session heard of now stands on its NAS's talking clock: the same for all of them between two ticks."""
         heard_ms = self._heard.get(nas)
         if heard_ms is None:
-            heard_ms = self._heard[nas] = clock.heard_now_ms(change.nas(nas), self.row)
+            known = change.nas(nas)
+            heard_ms = clock.heard_now_ms(known, self.row)
+            if known is None or not known.ceased_by:
+                self._heard[nas] = heard_ms
+            elif known.since_ms != self.row.clock_ms:
+                change.nases[nas] = clock.dated(known, self.row)
         return heard_ms
 
     def group_spent(self, spent: Spent) -> None:
@@ -235,6 +241,7 @@ class SessionCore(PartitionCore):
         self._rules.clear()
         if rearm:
             self.table.index_all()
+            passing.index(self)
 
 
 def _policy(step: Step, value: bytes) -> None:

@@ -12,7 +12,7 @@ from schemas.codec import decoder
 from schemas.session import SessionRow
 from schemas.sighting import Sighting, Sightings
 from schemas.topics import session_key
-from streams import liveness, merge
+from streams import liveness, merge, questions
 from streams.mac import normal_mac
 from streams.step import RecordRefused, Step
 
@@ -91,6 +91,8 @@ def _see(step: Step, seen: Sighting) -> str:
         return "future"
     if seen.time_ms < wall_ms - 1000 * step.core.policy.policy.late_after_s:
         return "late"
+    if seen.nas is not None and seen.mac is None and seen.address is None and seen.acct_session_id is None:
+        return questions.answered(step, seen)
     mac = None if seen.mac is None else normal_mac(seen.mac)
     if seen.mac is not None and (mac is None or int(mac[:2], 16) & 1):
         return "no-device"

@@ -14,7 +14,6 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 LIMIT = '[[limit]]\nname = "a"\napplies_to = "user"\nmax_sessions = 1\n'
 QUOTA = '[[quota]]\nname = "q"\napplies_to = "user"\nper = "day"\n'
-KEPT = "kept but not enforced by this version | Leave it in for a later version, or remove it."
 
 
 def found(text: str, severity: str | None = None) -> list[str]:
@@ -66,16 +65,6 @@ def test_an_empty_policy_limits_nothing():
 @pytest.mark.parametrize("more", ['count = "devices"\naction = "disconnect"', 'count = "sessions"\naction = "report"\nhold_s = 0'])
 def test_a_users_limit_is_enforced_with_every_victim(victim, more):
     assert found(f'{LIMIT}victim = "{victim}"\n{more}') == []
-
-
-@pytest.mark.parametrize(
-    ("text", "what"),
-    [
-        ('[[liveness]]\nrule = "interim"\nprobe = "query"', 'probe = "query"'),
-    ],
-)
-def test_what_this_version_does_not_enforce_is_said_and_kept(text, what):
-    assert found(text) == [f"1:1: warning: {what} is {KEPT}"]
 
 
 RE2 = "Write it as RE2 reads it (no look-around, no back-references, no huge repetitions), best in 'single quotes'."
@@ -337,6 +326,8 @@ def test_rules_that_can_all_bite_are_not_warned_of(text):
         ('rule = "handshake"\nperiod_s = 20', 31, 60),
         ('rule = "handshake"\nperiod_s = 20', 30, None),
         ('rule = "handshake"\nperiod_s = 20\nprobe = "arp"', 600, None),
+        ('rule = "handshake"\nperiod_s = 20\nprobe = "query"', 600, 60),
+        ('rule = "interim"\nprobe = "query"', 600, None),
         ('rule = "offline-detect"\nlength_s = 300', 151, 300),
         ('rule = "offline-detect"\nlength_s = 0', 600, None),
         ('rule = "interim"\ntimes = 1', 600, None),

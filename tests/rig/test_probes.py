@@ -200,7 +200,7 @@ async def test_a_device_lives_by_its_answers_and_its_address_under_another_mac_d
 
 def told(events: list[Any], identity: str) -> list[str]:
     """What was told of someone, up to what the kicker answered."""
-    return [event["type"] for event in events if event["identity"] == identity and event["type"] != "disconnect.confirmed"]
+    return [event["type"] for event in events if event.get("identity") == identity and event["type"] != "disconnect.confirmed"]
 
 
 def client(user: str, session: str, mac: str, *more: Attribute) -> list[Attribute]:
