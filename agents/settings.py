@@ -66,14 +66,18 @@ def check_settings(config_path: Path | None, environment: Mapping[str, str]) -> 
     return _complete(text, str(path), path.parent, environment)
 
 
-def load_policy(path: Path) -> Policy:
+def load_policy(path: Path, nases: Sequence[Nas] = ()) -> Policy:
     """The policy of a file.
+
+    Args:
+        path: the file.
+        nases: those that it is held against.
 
     Raises:
         SettingsError: It cannot be read or has errors.
     """
     text = _read_text(path)
-    checked: Checked[Policy] = Checked(None, (text,)) if isinstance(text, Problem) else check_policy(text, str(path))
+    checked: Checked[Policy] = Checked(None, (text,)) if isinstance(text, Problem) else check_policy(text, str(path), nases)
     if checked.value is None:
         raise SettingsError(checked.problems)
     return checked.value

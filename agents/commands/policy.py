@@ -44,10 +44,10 @@ def policy() -> None:
 def apply(configuration: Configuration, *, file: Path | None, again: int | None, who: str, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Publish a policy file as the next version.
 
-    It is checked first. Where it enforces limits on those who are over them already (on_change = "enforce"), the number of sessions that
-    it would hit is shown, and a person at a terminal is asked. Then every partition is waited for until it goes by the new version, and
-    the offsets are printed. A file that says what the last version says publishes nothing. Without a worker it takes effect when one
-    starts.
+    It is checked first, also against the NASes of the configuration. Where it enforces limits on those who are over them already
+    (on_change = "enforce"), the number of sessions that it would hit is shown, and a person at a terminal is asked. Then every partition
+    is waited for until it goes by the new version, and the offsets are printed. A file that says what the last version says publishes
+    nothing. Without a worker it takes effect when one starts.
 
     \b
     curfew policy apply policy.toml --dry-run
@@ -56,7 +56,7 @@ def apply(configuration: Configuration, *, file: Path | None, again: int | None,
     if (file is None) == (again is None):
         raise click.UsageError("name a file, or --version N")
     try:
-        wanted = load_policy(file) if file is not None else _version(configuration, again or 0)
+        wanted = load_policy(file, configuration.nas) if file is not None else _version(configuration, again or 0)
     except SettingsError as refused:
         raise Refused(str(refused)) from refused
     hit = run(_hit_by(configuration, wanted))

@@ -53,7 +53,7 @@ def up(config: Path | None, policy: Path | None, is_demo: bool, run_for_s: float
             demo_config, demo_policy = demo_files()
             config, policy = config or demo_config, policy or demo_policy
         configuration = load_settings(config)
-        wanted = load_policy(policy) if policy is not None else None
+        wanted = load_policy(policy, configuration.nas) if policy is not None else None
     except SettingsError as refused:
         raise Refused(str(refused)) from refused
     except BrokerError as failed:

@@ -261,6 +261,18 @@ async def test_a_wrong_policy_is_not_published(curfew, configuration, tmp_path):
     assert await records_of(configuration, POLICY) == []
 
 
+async def test_a_policy_that_calls_the_living_dead_at_a_nas_of_the_configuration_is_not_published(curfew, configuration, tmp_path):
+    """3.1: as `curfew check` finds it."""
+    with (tmp_path / "curfew.toml").open("a") as file:
+        file.write('[[nas]]\nname = "slow"\naddresses = ["192.0.2.9/32"]\nsecret = "testing123"\ninterim_interval_s = 600\n')
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[[liveness]]\nrule = "handshake"\nperiod_s = 20\n')
+    refused = await curfew("policy", "apply", str(policy))
+    assert refused.status == 2
+    assert f"{policy}:3:12: error: a session of slow would be dead after 60 s" in refused.err
+    assert await records_of(configuration, POLICY) == []
+
+
 # -- sessions and watch ---------------------------------------------------------------------------------------------------------------
 
 
