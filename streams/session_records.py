@@ -194,6 +194,7 @@ def _correct(step: Step, row: SessionRow, record: AccountingRecord, *, changed: 
     """A Stop for a session that is closed already: the NAS's word replaces our conclusion, the usage is merged."""
     if row.said_by == "moved":
         claims.want(step, row)
+        row.closed_ms = step.core.row.clock_ms  # its end is news, which must not go before the others have heard of it
     if row.said_by != "nas-stop":
         row.said_by, row.cause, row.ended_ms = "nas-stop", _cause(record), record.event_ms
         changed = True

@@ -137,6 +137,15 @@ def test_a_stop_with_another_name_ends_the_session_for_both() -> None:
     partitions.nothing_else()
 
 
+def test_a_stop_that_finds_the_shadow_at_the_end_of_its_grace_ends_the_session_all_the_same() -> None:
+    """2.10: an outer name in Start and Stop, the real one in between; the row that has moved would have gone with the next tick."""
+    partitions = mesh(start(identity=OUTER), told(REAL, 10)).feed(policy(grace_s=60, version=2)).pass_time(60, "ap1")
+    partitions.feed(told(REAL, 60), stop(identity=OUTER, at_s=62)).pass_time(2, "ap1")
+    assert (partitions.of(REAL).ended_row().said_by, partitions.of(OUTER).ended_row().said_by) == ("moved", "nas-stop")
+    partitions.events()
+    partitions.nothing_else()
+
+
 def test_a_shadow_that_fell_silent_asks_before_it_dies() -> None:
     """2.10: the real name came with a Start of its own, so that nobody had asked before."""
     partitions = mesh(start(identity=OUTER, interim_interval_s=10), start(identity=REAL, interim_interval_s=10))

@@ -23,6 +23,7 @@ REGRESSIONS = {
     "in, was merged into that",
     5127: "the same, where the NAS says Acct-Delay-Time",
     276: "an Accounting-On without Event-Timestamp, sent again after ten seconds, ended the sessions that had begun since",
+    1225: "a Stop under the outer name came to a row that had moved and whose grace was over: nobody else heard of it",
 }
 """Seeds that failed once, and what was wrong."""
 
