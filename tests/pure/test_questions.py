@@ -147,6 +147,17 @@ def test_nobody_is_asked_after_the_ingest_that_heard_the_nas_is_gone() -> None:
     journal.nothing_else()
 
 
+def test_the_questions_end_with_the_ingest_that_ceased_to_hear_it() -> None:
+    """3.5: as above; an answer would say nothing of accounting that nobody was there to take."""
+    journal = silent()
+    assert len(asked(journal)) == 1
+    journal.pass_time(60, ingest="b")
+    assert set(journal.core.row.ingests) == {"b"}
+    assert len(asked(journal)) <= 1
+    assert journal.types() == ["nas.silent"]
+    journal.pass_time(120, ingest="b").nothing_else()
+
+
 def test_a_partition_that_has_none_of_its_sessions_hears_that_the_nas_answers_another_and_calls_it_silent_no_more() -> None:
     """3.5: the home partition is told too."""
     journal = silent(sessions=0)
