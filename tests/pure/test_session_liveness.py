@@ -283,6 +283,16 @@ def test_the_dead_of_several_nases_are_found_in_the_order_of_their_names() -> No
     journal.nothing_else()
 
 
+def test_a_living_session_has_one_deadline_however_often_it_is_heard() -> None:
+    """3.8: a record does not touch the index; what comes up is set anew."""
+    journal = watched(start(interim_interval_s=10))
+    for at_s in range(1, 60):
+        journal.pass_time(1, "ap1").feed(interim(at_s=at_s, interim_interval_s=10))
+        assert len(journal.core.table.deadlines["ap1"]) == 1
+    assert set(journal.types()) == {"session.started", "session.updated"}
+    journal.nothing_else()
+
+
 def test_so_many_die_at_a_tick_and_the_others_at_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """3.8: a site that went dark is not one long stop of the partition."""
     monkeypatch.setattr("streams.passing.DEATHS_PER_TICK_MAX", 2)
