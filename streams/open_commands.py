@@ -11,8 +11,9 @@ stand before the new end.
 
 Bounds: `BUSY_MAX` commands without an answer, beyond which the partition is paused. The commands stay in the topic, and since each has its
 final result within its `confirm_within_s`, so does the pause end. It ends sooner where NASes are dead: after RFC 5080's 30 s they are known
-to be silent, and all of them together keep half of `BUSY_MAX` waiting at most (`dispatcher.SILENT_WAITING_ALL`). Acknowledged ones do not count there, or the notices that prove them,
-which stand behind in the topic, could never be read; they are bounded by `WINDOW_MAX`, the records read beyond the oldest open one.
+to be silent, and all of them together keep half of `BUSY_MAX` waiting at most (`dispatcher.SILENT_WAITING_ALL`). Acknowledged ones do not
+count there, or the notices that prove them, which stand behind in the topic, could never be read; they are bounded by `WINDOW_MAX`, the
+records read beyond the oldest open one.
 """
 
 from __future__ import annotations
