@@ -7,6 +7,7 @@ it is told of here, and what it says of it is in `group_meters`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from msgspec.structs import replace
@@ -36,16 +37,28 @@ def began(step: Step, row: SessionRow) -> bool:
         _count_start(step, row)
     for group in _groups(asked.group_rates):
         step.to_group("start", group, row.identity, key_of(row))
-    if asked.quotas:
-        known = limiting.known_of(step, row)
-        for stand in quotas.spent(known, asked.quotas, step.core.book.calendar, now_ms(step)):
-            if stand.quota.action != "report":
-                act(step, stand, [row])
-    if asked.group_quotas and step.core.row.spent:
-        for stand, offset in quotas.spent_of_groups(step.core.row.spent, asked.group_quotas, now_ms(step)):
-            if stand.quota.action != "report":
-                act(step, stand, [row], [step.ref(step.offset), step.ref(offset)])
+    for stand, because in _spent(step, row):
+        act(step, stand, [row], because)
     return row.kick_state in limits.IN_FLIGHT
+
+
+def is_spent(step: Step, row: SessionRow, rule: str | None) -> bool:
+    """Whether a session is still to go for this quota: its own or its group's window has not closed, and nothing was added to it."""
+    return any(stand.quota.name == rule and stand.quota.action == "disconnect" for stand, _ in _spent(step, row))
+
+
+def _spent(step: Step, row: SessionRow) -> Iterator[tuple[quotas.Stand, list[RecordRef]]]:
+    """The quotas of a session that nothing is left of and that do more than report, with the records that say so."""
+    asked = limiting.questions_of(step, row)
+    told = [(stand, [step.ref(step.offset)]) for stand in _spent_of_user(step, row, asked.quotas)]
+    if asked.group_quotas and step.core.row.spent:
+        of_groups = quotas.spent_of_groups(step.core.row.spent, asked.group_quotas, now_ms(step))
+        told += [(stand, [step.ref(step.offset), step.ref(offset)]) for stand, offset in of_groups]
+    yield from ((stand, because) for stand, because in told if stand.quota.action != "report")
+
+
+def _spent_of_user(step: Step, row: SessionRow, rules: tuple[tuple[Quota, str], ...]) -> list[quotas.Stand]:
+    return list(quotas.spent(limiting.known_of(step, row), rules, step.core.book.calendar, now_ms(step))) if rules else []
 
 
 def used(step: Step, row: SessionRow, before: quotas.Usage, since_ms: int) -> None:

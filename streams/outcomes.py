@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from schemas.codec import decoder
-from schemas.disconnect import DisconnectResult
+from schemas.disconnect import DisconnectResult, Reason
 from schemas.event import EventType
 from schemas.journal import OperatorCommand
 from schemas.session import KickState, SessionRow
 from schemas.topics import session_key
-from streams import disconnects, ends, group_slots, limiting, limits, merge
+from streams import disconnects, ends, group_slots, limiting, limits, merge, metering
 from streams.step import Step
 
 DISCONNECT_ATTEMPTS_MAX = 3
@@ -85,13 +85,21 @@ def _decided_anew(step: Step, row: SessionRow) -> bool:
     if row.kick_attempt >= DISCONNECT_ATTEMPTS_MAX or row.kick_reason in (None, "operator", "self-service"):
         return False
     rule, reason = row.kick_rule, row.kick_reason
-    if reason == "limit":
-        if group_slots.ask_again(step, row, rule):
-            return True
-        if row.state == "ended" or not limiting.still_over(step, row, rule):
-            return False
-    elif (row.state == "ended") != (reason != "session-timeout"):
-        return False  # it was stale, and has been heard since; or its time was over, and it has gone
+    if reason == "limit" and group_slots.ask_again(step, row, rule):
+        return True
+    if not _is_still_right(step, row, reason, rule):
+        return False
     row.kick_state = None
     disconnects.kick(step, row, reason, rule=rule, text="the command before came too late for the kicker", attempt=row.kick_attempt + 1)
     return True
+
+
+def _is_still_right(step: Step, row: SessionRow, reason: Reason, rule: str | None) -> bool:
+    """Whether a session that was to go for this reason still has to: it runs and is still over, or it is dead and was not heard since."""
+    if row.state == "ended" or reason == "stale":
+        return reason == row.said_by == "stale"
+    if reason == "limit":
+        return limiting.still_over(step, row, rule)
+    if reason == "quota":
+        return metering.is_spent(step, row, rule)
+    return reason in ("rate", "session-timeout")  # an idle one is found again by its deadline

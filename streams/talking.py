@@ -22,7 +22,8 @@ HEARD_PER_WINDOW = 10
 INTERVAL_TOLERANCE = 1.1
 WINDOW_MS_MIN = 5000
 SAMPLES_MAX = 4
-GAPS_MAX = 4
+GAPS_MIN, GAPS_MAX = 2, 16
+"""So many gaps between Interims show an interval, and so many are kept: where Interims are lost, one gap alone may be a multiple of it."""
 INTERVAL_MS_MAX = 7_200_000
 """A longer gap between two Interims shows no interval: what lay between was lost."""
 UNKNOWN_KEPT_MS = 3_600_000
@@ -51,7 +52,7 @@ class Pace:
     @property
     def interval_ms(self) -> int | None:
         """The interim interval; None: not known yet."""
-        return min(self._gaps_ms, default=None)
+        return min(self._gaps_ms) if len(self._gaps_ms) >= GAPS_MIN else None
 
     def heard(self, interim: Interim, mono_ms: int) -> None:
         """An Interim came, at this time on the monotonic clock."""

@@ -3,8 +3,8 @@
 import pytest
 
 from schemas.disconnect import DisconnectCommand, Outcome
-from schemas.policy import Liveness
-from tests.support.journal import T0_MS, Journal, interim, on, operator, play, policy, result, start, stop, tick, user_limit
+from schemas.policy import Liveness, Quota
+from tests.support.journal import T0_MS, Journal, interim, on, operator, play, policy, quota_order, result, start, stop, tick, user_limit
 
 
 def kicked(victim: str = "newest") -> tuple[Journal, DisconnectCommand]:
@@ -240,6 +240,36 @@ def test_a_dead_session_is_kicked_anew_unless_it_was_heard_since(reopened: bool)
     journal.feed(result(first, "expired"))
     assert journal.types() == ["disconnect.refused" if reopened else "disconnect.requested"]
     assert [command.attempt for command in journal.commands()] == ([] if reopened else [2])
+    journal.nothing_else()
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "ended", "added to"])
+def test_a_session_over_its_quota_is_kicked_anew_while_it_runs_and_nothing_was_added(meanwhile: str) -> None:
+    """4.6, DESIGN "The kicker": what ended meanwhile, or may go on by now, is let be."""
+    journal = play(tick(0), policy(Quota("daily", "user", "day", octets=1000)), start(), interim(at_s=60, input_octets=2000))
+    first = journal.command()
+    if meanwhile == "ended":
+        journal.feed(stop(at_s=70, input_octets=2000))
+    if meanwhile == "added to":
+        journal.feed(quota_order("topup", "daily", amount=5000))
+    journal.events()
+    journal.notices()
+    journal.feed(result(first, "expired"))
+    is_right = meanwhile == "nothing"
+    assert journal.types() == ["disconnect.requested" if is_right else "disconnect.refused"]
+    assert [(command.attempt, command.reason) for command in journal.commands()] == ([(2, "quota")] if is_right else [])
+    journal.nothing_else()
+
+
+def test_a_dead_session_whose_stop_came_meanwhile_needs_no_second_command() -> None:
+    """3.7, 2.7: the NAS's own word is that it has gone."""
+    journal = play(tick(0), policy(Liveness(rule="interim", times=1)), start(interim_interval_s=10)).pass_time(20, "ap1")
+    first = journal.command()
+    journal.feed(stop(at_s=21))
+    journal.events()
+    journal.notices()
+    journal.feed(result(first, "expired"))
+    assert journal.types() == ["disconnect.refused"]
     journal.nothing_else()
 
 

@@ -28,6 +28,7 @@ _result = decoder(DisconnectResult).decode
 
 CAP_TICKS = 8
 """Each time that nobody listens, so many ticks of it may count all the same: the cap of a difference, and what is dated between ticks."""
+GRACE_MS = 600_000
 SETTLED_MS = 150_000
 """A command that is older has its final result, and a session that is older has been heard of."""
 Place = tuple[int, str]
@@ -88,6 +89,7 @@ class Checks:
         self._traits = {traits.name: traits for traits in story.nases}
         self._uids: dict[Place, str] = {}
         self._usage: dict[Place, tuple[str, int, int, int]] = {}
+        self._closed: dict[Place, tuple[int, int]] = {}
         self._seqs: dict[tuple[int, str, int], int] = defaultdict(int)
         self._ids: set[str] = set()
         self._stopped: dict[str, int] = {}
@@ -218,12 +220,26 @@ class Checks:
         uid = str(row.class_)
         self._uids[place] = uid
         usage = (uid, row.session_time_s or 0, row.input_octets or 0, row.output_octets or 0)
+        if self._is_out_of_grace(place, row, stored.at_ms):
+            self._usage.pop(place, None)
+            if stored.packet.status != "Stop":
+                self._stopped.pop(session.uid, None)
         was = self._usage.get(place)
         if was is not None and was[0] == uid and any(now < before for now, before in zip(usage[1:], was[1:], strict=True)):
             _broken("usage-falls", f"{uid}: {was[1:]}, then {usage[1:]}")
         self._usage[place] = usage
         if uid == session.uid:
             self._exact(worker, row, session, stored)
+
+    def _is_out_of_grace(self, place: Place, row: SessionRow, at_ms: int) -> bool:
+        """The row was purged since: a NAS that keeps its records for longer than the grace has sent an old one again."""
+        opened_offset, closed_at_ms = self._closed.get(place, (row.opened_offset, at_ms))
+        is_another = opened_offset != row.opened_offset
+        if row.state == "ended":
+            self._closed[place] = (row.opened_offset, at_ms if is_another else closed_at_ms)
+        elif is_another:
+            del self._closed[place]
+        return is_another and at_ms - closed_at_ms > GRACE_MS
 
     def _exact(self, worker: Worker, row: SessionRow, session: TrueSession, stored: Stored) -> None:
         truth = session.usage(stored.at_ms if session.ended_ms is None else session.ended_ms)

@@ -19,7 +19,7 @@ from streams.dispatcher import Datagram
 from streams.ingest_step import EVERY_PARTITION
 from streams.partitioner import partition_of
 from streams.step import Output
-from tests.sim.checks import Broken, Checks
+from tests.sim.checks import GRACE_MS, Broken, Checks
 from tests.sim.group_checks import GroupChecks
 from tests.sim.story import Event, Story
 from tests.sim.system import GroupWorker, Stored, System, Worker
@@ -266,7 +266,7 @@ class Simulation:
         quota = Quota("hourly", "group", "hour", time_s=1800, group="us*", action=action, warn_at=(50,))  # type: ignore[arg-type]
         rate = Rate("often", "group", starts=2 + most, within_s=600, group="us*", action=action)  # type: ignore[arg-type]
         policy = Policy(
-            grace_s=600,
+            grace_s=GRACE_MS // 1000,
             confirm_within_s=60,
             limits=max_sessions + total,
             quotas=(quota,) if most else (),
