@@ -126,6 +126,10 @@ class Directory:
         """The sessions, by NAS and then in the order in which they were opened."""
         return sorted(self.sessions.values(), key=lambda row: (row.nas, row.order_ms, session_name(row)))
 
+    def rows_in(self, group: str) -> list[SessionRow]:
+        """Those that are in a group (a guest type is `guest:NAME`), by an operator's word or by what their records told."""
+        return [row for row in self.rows() if group in groups_of(self.identities.get(row.identity) or IdentityRow(row.identity), row)]
+
     def homes(self) -> Iterable[tuple[str, int]]:
         """The partition of each identity that has a session here."""
         return self._homes.items()

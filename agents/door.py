@@ -21,6 +21,7 @@ from aiokafka.structs import ConsumerRecord
 from agents import metrics
 from agents.kafka_client import client_settings, close, idempotent_producer, prefixed, start_patiently, topic_name
 from agents.policy_log import policy_key
+from agents.tasks import end
 from schemas.codec import decoder, encode
 from schemas.configuration import Configuration
 from schemas.journal import PolicyVersion, Rejected
@@ -87,9 +88,7 @@ async def keep_open(
         if working.done():
             working.result()
     finally:
-        for task in (working, stopped):
-            task.cancel()
-        await asyncio.gather(working, stopped, return_exceptions=True)
+        await end(working, stopped)
         await close(consumer)
         await close(producer)
 

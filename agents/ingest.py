@@ -25,6 +25,7 @@ from agents import metrics
 from agents.health import Health
 from agents.journal_writer import ACCOUNTING_KIND, TICK_KIND, Headers, Item, JournalWriter, Lane
 from agents.radsec import Radsec
+from agents.tasks import end
 from agents.udp import Address, Receiver, SampledLog
 from schemas.codec import encode
 from schemas.configuration import Configuration, Nas
@@ -359,9 +360,7 @@ async def run_ingest(
         if reread is not None:
             asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
         ingest.stop()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
         ingest.close()
 
 

@@ -26,6 +26,7 @@ from aiokafka.errors import KafkaError
 from agents import metrics
 from agents.health import Health
 from agents.kafka_client import idempotent_producer, topic_name
+from agents.tasks import end
 from agents.topic_admin import TopicsDifferError, require_topics
 from schemas.configuration import Configuration
 from schemas.errors import CurfewError
@@ -175,9 +176,7 @@ class JournalWriter:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             done.pop().result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(*tasks)
             self._give_back()
             await _end(producer)
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
+from agents.tasks import end
 from agents.ways import Way
 from schemas.ways import WAY_WITHIN_S, WayAnswer, way_within_s
 from streams.dispatcher import Question
@@ -54,10 +55,7 @@ class Questions:
 
     async def close(self) -> None:
         """End what is being asked, and the drivers."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*self._tasks.values())
         for via, way in self._ways.items():
             try:
                 async with asyncio.timeout(WAY_WITHIN_S):

@@ -37,6 +37,7 @@ from agents.kick_ports import SourcePorts
 from agents.kick_restore import restore
 from agents.kick_ways import Questions
 from agents.result_writer import Delivery, Record, ResultWriter
+from agents.tasks import end
 from agents.ways import Way, ways
 from schemas.codec import encode
 from schemas.configuration import Configuration
@@ -138,9 +139,7 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
             await self._commit_soon()
         finally:
             self._end_kicks()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, *([self._restoring] if self._restoring else []), return_exceptions=True)
+            await end(*tasks, *([self._restoring] if self._restoring else []))
             await self._questions.close()
             await close(self._consumer)
 

@@ -34,6 +34,7 @@ from agents import checkpoint, metrics
 from agents.kafka_client import close, prefixed, topic_name
 from agents.restore import OffsetGoneError, find_start, read_table
 from agents.sender import Ledger, Sendable, Sender
+from agents.tasks import end
 from schemas.configuration import Configuration
 from schemas.errors import CurfewError
 from schemas.group import SLOT_KIND
@@ -207,8 +208,7 @@ class PartitionOwner:
 
     async def give_up(self) -> None:
         """End it without a checkpoint."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end(self._task)
         self._lane.metrics.open.labels(self.journal.partition).set(0)  # the next owner, perhaps in another process, says what there is
 
     def apply(self, epoch: int, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:

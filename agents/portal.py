@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 
 from agents import metrics
 from agents.journal_orders import Order, write_orders
+from agents.tasks import end
 from agents.topic_admin import KafkaUnreachableError
 from agents.topic_reader import reading
 from agents.udp import SampledLog
@@ -90,9 +91,7 @@ class Portal(asyncio.DatagramProtocol):
                 task.result()
         finally:
             transport.close()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(*tasks)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is open."""

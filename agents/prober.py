@@ -33,6 +33,7 @@ from agents.health import Health
 from agents.kafka_client import client_settings, close, prefixed, start_patiently, topic_name
 from agents.nas_asking import NasAsking
 from agents.result_writer import Delivery, Record, ResultWriter
+from agents.tasks import end
 from schemas.codec import decoder, encode
 from schemas.configuration import Configuration, Prober
 from schemas.errors import CurfewError
@@ -208,9 +209,7 @@ class ProberAgent:
                 if task.done():
                     task.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(*tasks)
             await close(consumer)
 
     async def _read(self, consumer: AIOKafkaConsumer, health: Health) -> None:

@@ -23,6 +23,7 @@ from aiokafka.structs import TopicPartition
 
 from agents.checkpoint import send_batch
 from agents.kafka_client import close, idempotent_producer, start_patiently
+from agents.tasks import end
 from schemas.configuration import Configuration
 
 BACKOFF_S = 0.1
@@ -117,10 +118,7 @@ class ResultWriter:
             if self._open:
                 log.warning("stopped with %d %s unwritten", len(self._open), self._what)
         finally:
-            tasks = [task for task in (sending, stopping, emptied) if task is not None]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(*(task for task in (sending, stopping, emptied) if task is not None))
 
     async def _send_all(self) -> None:
         """One producer after the other, each until it fails."""
@@ -152,9 +150,7 @@ class ResultWriter:
         finally:
             self._producer = None
             lanes, self._lanes = self._lanes, {}
-            for lane in lanes.values():
-                lane.task.cancel()
-            await asyncio.gather(*(lane.task for lane in lanes.values()), return_exceptions=True)
+            await end(*(lane.task for lane in lanes.values()))
         return failure, next(iter(self._open), -1) != oldest
 
     def _post(self, producer: AIOKafkaProducer, parcel: _Parcel) -> None:

@@ -21,6 +21,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import TopicPartition
 
 from agents.checkpoint import send_batch
+from agents.tasks import end
 from schemas.topics import KIND_HEADER
 
 
@@ -124,10 +125,7 @@ class Sender:
 
     async def close(self) -> None:
         """End every lane; what is in them is not sent (whoever applies those records again sends it again, with the same ids)."""
-        tasks = [lane.task for lane in self._lanes.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*(lane.task for lane in self._lanes.values()))
 
     def _open_lane(self, topic: str, partition: int) -> _Lane:
         lane = self._lanes[topic, partition] = _Lane(self._producer, TopicPartition(self._prefix + topic, partition), self._on_failure)

@@ -27,7 +27,7 @@ FATE_COLUMNS = ("SESSION", "USER", "OUTCOME")
 @click.option("--session", default="", metavar="S", help="One session: NAS/Acct-Session-Id, or the bare id where only one has it.")
 @click.option("--mac", default="", metavar="M", help="All sessions of this device, in any notation.")
 @click.option("--nas", default="", metavar="N", help="All sessions on this NAS.")
-@click.option("--group", default="", metavar="G", hidden=True)
+@click.option("--group", default="", metavar="G", help="All sessions of this group; a guest type is guest:NAME.")
 @click.option("--dry-run", is_flag=True, help="Show whom it would hit, and do nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--reason", default="", metavar="TEXT", help="Why: goes on record with who.")
@@ -55,7 +55,7 @@ def kick(
     mac: str,
     nas: str,
 ) -> None:
-    """Disconnect the open sessions of a user, a device or a NAS, or one session.
+    """Disconnect the open sessions of a user, a device, a NAS or a group, or one session.
 
     Shows how many it would hit and asks on a terminal; with --yes, or in a pipe, it goes on. Each order goes on record with who and why.
     Then it follows the outcomes: `confirmed` is proven by the NAS's own Stop, `gone` by its word that it knows no such session; an
@@ -66,16 +66,14 @@ def kick(
     curfew kick --user alice --reason "left the building"
     curfew kick --session campus/5FA3C1-0007 --yes --json
     """  # noqa: D301 - click's mark for lines that must not be wrapped
-    if group:
-        raise click.UsageError("--group is not there yet: groups are not counted by this version; kick by user, device, NAS or session")
-    if sum(map(bool, (user, session, mac, nas))) != 1:
-        raise click.UsageError("name exactly one of --user, --session, --mac, --nas")
+    if sum(map(bool, (user, session, mac, nas, group))) != 1:
+        raise click.UsageError("name exactly one of --user, --session, --mac, --nas, --group")
     try:
         selection = Selection.of(configuration, user=user, session=session, mac=mac, nas=nas)
     except ValueError as wrong:
         raise Refused(str(wrong)) from wrong
     directory = run(read_directory(configuration, selection))
-    rows = _targets(directory, session)
+    rows = _targets(directory, session) if not group else directory.rows_in(group)
     _show_targets(rows, dry_run=dry_run, as_json=as_json)
     if dry_run:
         return

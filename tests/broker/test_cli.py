@@ -438,7 +438,24 @@ async def test_a_dry_run_shows_whom_it_would_hit_and_writes_nothing(curfew, hand
     assert [kind_of(record) for record in await records_of(configuration, ACCOUNTING)] == ["accounting"] * 2
 
 
-async def test_a_kick_of_nobody_of_several_or_of_a_group_is_refused_by_name(curfew, hand, configuration):
+async def test_a_kick_of_a_group_hits_its_sessions_only(curfew, hand, configuration):
+    """5.8: who is in it by an operator's word."""
+    assert (await curfew("groups", "set", "alice", "staff", "guest:daily")).status == 0
+    await hand.account("Start", "alice", "a-1")
+    await hand.account("Start", "alice", "a-2", nas="annex", mac="02-00-5E-10-00-02")
+    await hand.account("Start", "bob", "b-1", nas="third", mac="02-00-5E-10-00-03")
+    await hand.work()
+    shown = await curfew("kick", "--group", "staff", "--dry-run", "--json")
+    assert (shown.status, [(row["nas"], row["identity"]) for row in shown.objects]) == (0, [("annex", "alice"), ("campus", "alice")])
+    assert "2 sessions would be disconnected" in shown.err
+    kicked = await curfew("kick", "--group", "guest:daily", "--wait", "0", "--json")
+    assert {fate["nas"] for fate in kicked.objects} == {"annex", "campus"}
+    nobody = await curfew("kick", "--group", "nobody's")
+    assert (nobody.status, "no open session" in nobody.err) == (1, True)
+    assert [kind_of(record) for record in await records_of(configuration, ACCOUNTING)].count("operator") == 2
+
+
+async def test_a_kick_of_nobody_or_of_several_is_refused_by_name(curfew, hand, configuration):
     """5.8; INTERFACES: exit status 2 for wrong usage."""
     await hand.account("Start", "alice", "same")
     await hand.account("Start", "bob", "same", nas="annex", mac="02-00-5E-10-00-02")
@@ -447,7 +464,7 @@ async def test_a_kick_of_nobody_of_several_or_of_a_group_is_refused_by_name(curf
     assert (nobody.status, "no open session" in nobody.err) == (1, True)
     ambiguous = await curfew("kick", "--session", "same")
     assert (ambiguous.status, "annex/same, campus/same" in ambiguous.err) == (2, True)
-    for wrong in (["--group", "staff"], [], ["--user", "alice", "--nas", "campus"]):
+    for wrong in ([], ["--user", "alice", "--nas", "campus"]):
         assert (await curfew("kick", *wrong)).status == 2
     one = await curfew("kick", "--session", "campus/same", "--wait", "0", "--json")
     assert (one.status, [(fate["nas"], fate["outcome"]) for fate in one.objects]) == (0, [("campus", "not yet decided")])

@@ -73,7 +73,7 @@ def test_every_subcommand_that_runs_something_takes_a_configuration():
     assert {path for path, command in leaves.items() if "--config" not in {o for p in command.params for o in p.opts}} == without
 
 
-@pytest.mark.parametrize("arguments", [["invented"], ["kick"], ["kick", "--group", "staff"], ["explain", "x"], ["topics", "schema", "x"]])
+@pytest.mark.parametrize("arguments", [["invented"], ["kick"], ["explain", "x"], ["topics", "schema", "x"]])
 def test_wrong_usage_has_status_2_and_prints_no_data(run, arguments):
     ended = run(*arguments)
     assert (ended.exit_code, ended.stdout) == (2, "")
@@ -89,6 +89,23 @@ def test_a_wrong_configuration_has_status_2_with_line_and_remedy(run, tmp_path):
         assert "Write `partitions`" in ended.stderr
     missing = run("sessions", "--config", "nowhere.toml")
     assert (missing.exit_code, missing.stdout) == (2, "")
+
+
+def test_check_explains_a_profile_in_the_order_in_which_it_is_tried(run, tmp_path):
+    """5.2: a packaged one, and one of the configuration's own."""
+    explained = run("check", "--profile", "cisco-isg")
+    assert explained.exit_code == 0
+    assert "UDP port 1700" in explained.output
+    assert explained.output.index("1. CoA-Request with Acct-Session-Id, and always Cisco-AVPair=") < explained.output.index(
+        "2. Disconnect-"
+    )
+    own = '[[profile]]\nname = "own"\nextends = "hostapd"\nport = 1700\ncalling_station_id = "aabbccddeeff"\n'
+    (tmp_path / "own.toml").write_text(own)
+    mine = run("check", "own.toml", "--profile", "own")
+    assert mine.exit_code == 0
+    assert "a MAC address in Calling-Station-Id as aabbccddeeff." in mine.output
+    assert run("check", "--profile", "own").exit_code == 2
+    assert run("check").exit_code == 2
 
 
 def test_check_tells_configuration_from_policy_and_lists_every_finding(run, tmp_path):
