@@ -89,7 +89,7 @@ def surplus(tally: Tally, rows: dict[str, bytes], most: int) -> list[str]:
         if not over or len(going) >= most:
             break
         if key not in going:
-            going.update(dict.fromkeys(tally.slots[tally.slot_of[key]]))
+            going.update(dict.fromkeys(tally.in_slot(tally.slot_of[key])))
             over -= 1
     return list(going)
 

@@ -90,10 +90,14 @@ class Tally:
             elif key in leaving:
                 passed_over.append(heapq.heappop(self._oldest))
             else:
-                found = tuple(other for other in self.slots[self.slot_of[key]] if other not in leaving)
+                found = tuple(other for other in self.in_slot(self.slot_of[key]) if other not in leaving)
         for entry in passed_over:
             heapq.heappush(self._oldest, entry)
         return found
+
+    def in_slot(self, slot: str) -> list[str]:
+        """Its sessions in the order of their keys: that in which they came is forgotten by a restore."""
+        return sorted(self.slots[slot])
 
     def by_age(self, rows: dict[str, bytes]) -> list[Age]:
         """Every counted session that may be chosen, oldest first."""

@@ -25,6 +25,7 @@ REGRESSIONS = {
     276: "an Accounting-On without Event-Timestamp, sent again after ten seconds, ended the sessions that had begun since",
     3009: "a command for a quota that came too late for the kicker was given anew for a session that had ended, and only for such",
     100000: "one gap between Interims, some of them lost, was taken for the NAS's pace: a cut uplink counted as its sessions' silence",
+    300500: "which of a slot's two sessions was evicted first was another one after a restore of the group agent",
     1225: "a Stop under the outer name came to a row that had moved and whose grace was over: nobody else heard of it",
 }
 """Seeds that failed once, and what was wrong."""
