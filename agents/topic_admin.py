@@ -172,9 +172,26 @@ async def _facts(admin: AIOKafkaAdminClient, configuration: Configuration, topic
     there = [name for name in by_name if name in described and described[name]["error_code"] != _UNKNOWN_TOPIC]
     if not there:
         return {}
-    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in there])
-    settings = {resource[3]: {entry[0]: entry[1] for entry in resource[4]} for answer in answers for resource in answer.resources}
+    settings = await _settings(admin, there)
     return {by_name[name]: TopicFacts(len(described[name]["partitions"]), settings[name]) for name in there}
+
+
+async def _settings(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
+    """The settings of topics. A broker that has not heard yet of a topic just made says so in the answer: it is asked again.
+
+    Raises:
+        CurfewError: it goes on saying so, or we may not ask.
+    """
+    deadline = time.monotonic() + ANSWER_WITHIN_S / 2
+    while True:
+        answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
+        resources = [resource for answer in answers for resource in answer.resources]
+        failed = next((resource for resource in resources if resource[0] != 0), None)
+        if failed is None:
+            return {resource[3]: {entry[0]: entry[1] for entry in resource[4]} for resource in resources}
+        if time.monotonic() > deadline:
+            raise CurfewError(f"Kafka does not tell the settings of {failed[3]}: {failed[1] or for_code(failed[0]).__name__}")
+        await asyncio.sleep(_POLL_S)
 
 
 async def _create(admin: AIOKafkaAdminClient, configuration: Configuration, topics: list[Topic], *, only_ask: bool = False) -> set[str]:

@@ -7,12 +7,12 @@ import time
 import aiohttp
 import pytest
 
+from agents.broker import pick_free_port
 from agents.ways import poll
 from agents.ways.poll import CannotServeError, Poll
 from schemas.configuration import Configuration, Disconnect, Nas, Pickup
 from schemas.disconnect import DisconnectCommand
 from schemas.ways import NoListError
-from tests.support.udp_peer import closed_port
 
 TOKEN = "hut-token"
 WITHIN_S = 60
@@ -154,7 +154,7 @@ async def test_what_is_not_configured_is_unsupported(settings, nas):
 
 async def test_the_connection_test_says_when_the_device_last_came_by(browser):
     """5.6: asked of the kicker that runs, since nobody can call the device; each wrong thing has its own sentence."""
-    settings = configuration(f"127.0.0.1:{closed_port()}")
+    settings = configuration(f"127.0.0.1:{pick_free_port()}")
 
     async def found(nas):
         (finding,) = await Poll(settings).test(nas)
