@@ -34,8 +34,7 @@ from schemas.group import (
     sources_key,
 )
 from schemas.journal import PolicyVersion, Tick
-from schemas.session import PARTITION_ROW
-from schemas.topics import ACCOUNTING, SLOTS, partition_key, policy_row_key
+from schemas.topics import ACCOUNTING, SLOTS, policy_row_key
 from streams import clock, group_usage
 from streams.group_limits import Decision, decide, is_stricter, surplus
 from streams.group_table import GroupTable, Tally
@@ -67,6 +66,8 @@ class GroupCore(PartitionCore):
         table: its rows. book: the policy in force, for its quotas and rates.
         open_sessions: how many slots are held. touched: rows changed since the last checkpoint.
     """
+
+    table: GroupTable
 
     def __init__(self, partition: int, partitions: int, journal_topic: str) -> None:
         handlers: dict[str, Handler] = {"slot": _slot, "policy": _policy}
@@ -107,24 +108,9 @@ class GroupCore(PartitionCore):
         self.table.index_all(self.policy.policy.limits)
 
     @property
-    def touched(self) -> int:
-        """Rows to be written at the next checkpoint."""
-        return len(self.table.touched)
-
-    @property
     def open_sessions(self) -> int:
         """Sessions that hold a slot in this partition, once for each of their groups here."""
         return len(self.table.rows)
-
-    def checkpoint(self) -> list[tuple[bytes, bytes | None]]:
-        """The rows touched since the last call, JSON by name, None for a tombstone; the partition's own row with its offset is the last."""
-        if not self._applied:
-            return []
-        rows = [(key.encode(), self._named(key)) for key in self.table.touched]
-        self.table.touched = {}
-        self._applied = False
-        rows.append((partition_key(self.partition).encode(), PARTITION_ROW.named(self.row)))
-        return rows
 
     def _named(self, key: str) -> bytes | None:
         if key == policy_row_key(self.partition):

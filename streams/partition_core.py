@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -38,13 +38,22 @@ Handler = Callable[[Any, bytes], None]
 _POLICY = decoder(PolicyVersion).decode
 
 
+class Touched(Protocol):
+    """What a table remembers for the next checkpoint: the keys of the rows that have changed."""
+
+    touched: dict[str, None]
+
+
 class PartitionCore:
     """One partition's state and the step over its journal.
 
     Attributes:
         row: what the partition itself remembers. policy: the version in force.
+        table: its rows; each kind of core makes its own.
         event_types, rejected_reasons, sightings (by outcome): counted since somebody last cleared them, for the metrics.
     """
+
+    table: Touched
 
     def __init__(self, partition: int, partitions: int, journal_topic: str, handlers: dict[str, Handler]) -> None:
         self.partition = partition
@@ -62,6 +71,25 @@ class PartitionCore:
     def next_offset(self) -> int:
         """The first journal record that is not in the table."""
         return self.row.next_offset
+
+    @property
+    def touched(self) -> int:
+        """Rows to be written at the next checkpoint."""
+        return len(self.table.touched)
+
+    def checkpoint(self) -> list[tuple[bytes, bytes | None]]:
+        """The rows touched since the last call, JSON by name, None for a tombstone; the partition's own row with its offset is the last."""
+        if not self._applied:
+            return []
+        rows = [(key.encode(), self._named(key)) for key in self.table.touched]
+        self.table.touched = {}
+        self._applied = False
+        rows.append((partition_key(self.partition).encode(), PARTITION_ROW.named(self.row)))
+        return rows
+
+    def _named(self, key: str) -> bytes | None:
+        """A row of the table as it stands in the topic; None: a tombstone."""
+        raise NotImplementedError
 
     def apply(self, offset: int, kind: str, key: bytes | None, value: bytes | None, out: list[Output]) -> None:
         """Apply one journal record; what follows from it is appended to `out`. Atomic, and never raises for what the record holds."""

@@ -16,12 +16,11 @@ from schemas.policy import Liveness
 from schemas.session import (
     IDENTITY_ROW,
     NAS_ROW,
-    PARTITION_ROW,
     SESSION_ROW,
     SessionRow,
     Spent,
 )
-from schemas.topics import partition_key, policy_row_key
+from schemas.topics import policy_row_key
 from streams import (
     claims,
     clock,
@@ -52,6 +51,8 @@ class SessionCore(PartitionCore):
         table: its rows. book: the policy in force, ready to be asked.
         open_sessions: how many are open. touched: rows changed since the last checkpoint.
     """
+
+    table: Table
 
     def __init__(self, partition: int, partitions: int, journal_topic: str) -> None:
         handlers: dict[str, Handler] = {
@@ -108,24 +109,9 @@ class SessionCore(PartitionCore):
         passing.index(self)
 
     @property
-    def touched(self) -> int:
-        """Rows to be written at the next checkpoint."""
-        return len(self.table.touched)
-
-    @property
     def open_sessions(self) -> int:
         """Open sessions in this partition."""
         return self.table.open_count
-
-    def checkpoint(self) -> list[tuple[bytes, bytes | None]]:
-        """The rows touched since the last call, JSON by name, None for a tombstone; the partition's own row with its offset is the last."""
-        if not self._applied:
-            return []
-        rows = [(key.encode(), self._named(key)) for key in self.table.touched]
-        self.table.touched = {}
-        self._applied = False
-        rows.append((partition_key(self.partition).encode(), PARTITION_ROW.named(self.row)))
-        return rows
 
     def _named(self, key: str) -> bytes | None:
         if key.startswith("n:"):

@@ -11,7 +11,20 @@ import click
 import msgspec
 
 from agents.commands.sessions import COLUMNS, cells
-from agents.commands.terminal import Refused, configured, json_option, person, plain_table, plural, run, say, show
+from agents.commands.terminal import (
+    Refused,
+    configured,
+    json_option,
+    outcomes_option,
+    person,
+    plain_table,
+    plural,
+    reason_option,
+    run,
+    say,
+    show,
+    yes_option,
+)
 from agents.directory import Directory, Selection, read_directory, session_name
 from agents.kick_orders import Fate, Fates, following, orders_for, write_kicks
 from schemas.codec import display
@@ -29,17 +42,9 @@ FATE_COLUMNS = ("SESSION", "USER", "OUTCOME")
 @click.option("--nas", default="", metavar="N", help="All sessions on this NAS.")
 @click.option("--group", default="", metavar="G", help="All sessions of this group; a guest type is guest:NAME.")
 @click.option("--dry-run", is_flag=True, help="Show whom it would hit, and do nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--reason", default="", metavar="TEXT", help="Why: goes on record with who.")
-@click.option(
-    "--wait",
-    "wait_s",
-    default=10.0,
-    type=click.FloatRange(min=0),
-    metavar="S",
-    show_default=True,
-    help="Wait so many seconds for the outcomes.",
-)
+@yes_option
+@reason_option
+@outcomes_option
 @json_option
 def kick(
     configuration: Configuration,

@@ -12,7 +12,20 @@ import msgspec
 from agents.commands.kick import carry_out, show_fates
 from agents.commands.nas_test import named
 from agents.commands.sessions import as_object as row_as_object
-from agents.commands.terminal import Refused, configured, json_option, person, plain_table, plural, run, say, show
+from agents.commands.terminal import (
+    Refused,
+    configured,
+    json_option,
+    outcomes_option,
+    person,
+    plain_table,
+    plural,
+    reason_option,
+    run,
+    say,
+    show,
+    yes_option,
+)
 from agents.device_kicks import end_strangers, look, name_of
 from agents.directory import session_name
 from agents.kick_orders import Fate
@@ -28,17 +41,9 @@ COLUMNS = ("ON", "ID", "USER", "MAC", "ADDRESS", "SESSION", "UP", "DIFFERS")
 @click.argument("name")
 @click.option("--kick", "ids", multiple=True, metavar="ID", help="Disconnect this one: ID or SESSION of the list; may be repeated.")
 @click.option("--kick-unknown", is_flag=True, help="Disconnect those that the device alone knows, but for its own local users.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--reason", default="", metavar="TEXT", help="Why: goes on record with who.")
-@click.option(
-    "--wait",
-    "wait_s",
-    default=10.0,
-    type=click.FloatRange(min=0),
-    metavar="S",
-    show_default=True,
-    help="Wait so many seconds for the outcomes.",
-)
+@yes_option
+@reason_option
+@outcomes_option
 @json_option
 def sessions(
     configuration: Configuration,

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from agents.commands.groups import identity_of
-from agents.commands.terminal import Refused, configured, json_option, moment, person, run, show
+from agents.commands.terminal import Refused, configured, json_option, moment, person, reason_option, run, show
 from agents.directory import Selection, read_directory
 from agents.journal_orders import Order, write_orders
 from agents.policy_log import read_versions
@@ -24,7 +24,6 @@ from streams import quotas
 
 COLUMNS = ("QUOTA", "GROUP", "SINCE", "UNTIL", "USED", "OF")
 _group = click.option("--group", default="", metavar="G", help="The group or guest type, where the quota counts in one.")
-_reason = click.option("--reason", default="", metavar="TEXT", help="Why: goes on record with who.")
 
 
 @click.group()
@@ -52,7 +51,7 @@ def show_(configuration: Configuration, *, user: str, as_json: bool) -> None:
 @click.argument("rule")
 @click.argument("amount")
 @_group
-@_reason
+@reason_option
 @configured
 @json_option
 def topup(configuration: Configuration, *, user: str, rule: str, amount: str, group: str, reason: str, as_json: bool) -> None:
@@ -72,7 +71,7 @@ def topup(configuration: Configuration, *, user: str, rule: str, amount: str, gr
 @click.argument("user")
 @click.argument("rule")
 @_group
-@_reason
+@reason_option
 @configured
 @json_option
 def reset(configuration: Configuration, *, user: str, rule: str, group: str, reason: str, as_json: bool) -> None:

@@ -34,6 +34,17 @@ Command = Callable[..., Any]
 CONFIG_META = "curfew.config"
 """Where the click context keeps what `--config` named: for who reads it again, or starts others with it."""
 
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+reason_option = click.option("--reason", default="", metavar="TEXT", help="Why: goes on record with who.")
+outcomes_option = click.option(
+    "--wait",
+    "wait_s",
+    default=10.0,
+    type=click.FloatRange(min=0),
+    metavar="S",
+    show_default=True,
+    help="Wait so many seconds for the outcomes.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Self
 
-DATAGRAM_OCTETS_MAX = 8192
+from tests.support.nas import bound_socket, datagrams_of
 
 
 class Passed(NamedTuple):
@@ -46,7 +46,7 @@ class LossyRelay:
         self._loss = loss
         self._doubled = doubled
         self._delay_s = delay_s
-        self._front = _bound()
+        self._front = bound_socket()
         self.port: int = self._front.getsockname()[1]
         self._back: dict[tuple[str, int], socket.socket] = {}
 
@@ -60,15 +60,15 @@ class LossyRelay:
             one.close()
 
     def _from_callers(self) -> None:
-        for octets, caller in _read(self._front):
+        for octets, caller in datagrams_of(self._front):
             back = self._back.get(caller)
             if back is None:
-                back = self._back[caller] = _bound()
+                back = self._back[caller] = bound_socket()
                 asyncio.get_running_loop().add_reader(back, self._from_peer, back, caller)
             self._pass_on(octets, to_peer=True, send=lambda one, back=back: back.sendto(one, self._peer))  # type: ignore[misc]
 
     def _from_peer(self, back: socket.socket, caller: tuple[str, int]) -> None:
-        for octets, _ in _read(back):
+        for octets, _ in datagrams_of(back):
             self._pass_on(octets, to_peer=False, send=lambda one: self._front.sendto(one, caller))
 
     def _pass_on(self, octets: bytes, *, to_peer: bool, send: Callable[[bytes], object]) -> None:
@@ -81,19 +81,3 @@ class LossyRelay:
     def _send(self, send: Callable[[bytes], object], octets: bytes) -> None:
         if self._front.fileno() >= 0:
             send(octets)
-
-
-def _bound() -> socket.socket:
-    bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    bound.setblocking(False)
-    bound.bind(("127.0.0.1", 0))
-    return bound
-
-
-def _read(bound: socket.socket) -> list[tuple[bytes, tuple[str, int]]]:
-    datagrams = []
-    while True:
-        try:
-            datagrams.append(bound.recvfrom(DATAGRAM_OCTETS_MAX))
-        except BlockingIOError:
-            return datagrams

@@ -18,7 +18,7 @@ from streams.radius.simulated import RefusedRequest, build_accounting_request, b
 
 SEND_AGAIN_AFTER_S = 1.0
 LOOK_EVERY_S = 0.02
-DATAGRAM_OCTETS_MAX = 4096
+DATAGRAM_OCTETS_MAX = 8192
 IDENTIFIERS = 256
 STATUS = {"Start": 1, "Stop": 2, "Interim-Update": 3, "Accounting-On": 7, "Accounting-Off": 8}
 USER_NAME, CLASS, CALLING_STATION_ID, NAS_IDENTIFIER, ACCT_STATUS_TYPE, ACCT_DELAY_TIME = 1, 25, 31, 32, 40, 41
@@ -72,7 +72,7 @@ class SmallNas:
     refused: list[RefusedRequest] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._accounting, self._dae = _bound(), _bound()
+        self._accounting, self._dae = bound_socket(), bound_socket()
         self.dae_port: int = self._dae.getsockname()[1]
         self._waiting: dict[int, Sent] = {}
         self._queue: deque[Sent] = deque()
@@ -133,7 +133,7 @@ class SmallNas:
             self._send_queued()
 
     def _read_answers(self) -> None:
-        for datagram, _ in _read(self._accounting):
+        for datagram, _ in datagrams_of(self._accounting):
             sent = self._waiting.get(datagram[1])
             # An answer to an earlier copy does not carry this one's authenticator
             if sent is not None and verify_response(datagram, sent.packet, self.secret) is None:
@@ -141,7 +141,7 @@ class SmallNas:
                 sent.answered_s = time.monotonic()
 
     def _read_requests(self) -> None:
-        for datagram, sender in _read(self._dae):
+        for datagram, sender in datagrams_of(self._dae):
             parsed = parse_disconnect_request(datagram, self.dae_secret)
             if isinstance(parsed, RefusedRequest):
                 self.refused.append(parsed)
@@ -154,14 +154,16 @@ class SmallNas:
                 self._dae.sendto(reply, sender)
 
 
-def _bound() -> socket.socket:
+def bound_socket() -> socket.socket:
+    """A socket of the loopback that does not wait."""
     bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     bound.setblocking(False)
     bound.bind(("127.0.0.1", 0))
     return bound
 
 
-def _read(bound: socket.socket) -> list[tuple[bytes, tuple[str, int]]]:
+def datagrams_of(bound: socket.socket) -> list[tuple[bytes, tuple[str, int]]]:
+    """All that lies in it, each with its sender."""
     datagrams = []
     while True:
         try:
