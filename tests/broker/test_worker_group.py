@@ -33,16 +33,17 @@ async def test_workers_come_and_go_and_no_record_is_skipped_or_applied_twice(kaf
     """2.8: the count is one count whatever worker a session came through."""
     configuration = await make_installation(kafka.bootstrap, prefix, partitions=6)
     async with feed(configuration) as feeding:
-        async with running_worker(configuration) as first, steady(feeding):
-            second = RunningWorker(configuration)
-            await until("the second has its share", lambda: second.health.is_ready and len(second.cores) == 3)
-            third = RunningWorker(configuration)
-            await until("the third has its share", lambda: third.health.is_ready and len(third.cores) == 2)
-            await third.stop()
-            await until("its share went back", lambda: len(first.cores) + len(second.cores) == 6 + 3 + 2 and first.health.is_ready)
-            await second.stop()
-            await until("the first has all", lambda: len(first.cores) >= 9 and first.health.is_ready)
-        await wait_for_table(configuration, feeding)
+        async with running_worker(configuration) as first:
+            async with steady(feeding):
+                second = RunningWorker(configuration)
+                await until("the second has its share", lambda: second.health.is_ready and len(second.cores) == 3)
+                third = RunningWorker(configuration)
+                await until("the third has its share", lambda: third.health.is_ready and len(third.cores) == 2)
+                await third.stop()
+                await until("its share went back", lambda: len(first.cores) + len(second.cores) == 6 + 3 + 2 and first.health.is_ready)
+                await second.stop()
+                await until("the first has all", lambda: len(first.cores) >= 9 and first.health.is_ready)
+            await wait_for_table(configuration, feeding)
         await check_events(configuration, feeding)
         assert sorted(_partitions(first)[:6]) == list(range(6))
 
