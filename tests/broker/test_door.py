@@ -41,7 +41,7 @@ async def door(configuration):
         yield running
     finally:
         stop.set()
-        await asyncio.wait_for(running, 30)
+        await asyncio.wait_for(running, 60)
 
 
 async def records_of(configuration, topic):

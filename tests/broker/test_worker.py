@@ -75,7 +75,7 @@ async def test_a_defect_in_the_core_ends_the_process_and_commits_nothing_after_i
         before = await read_table(configuration)
         await feeding.send_one(2, "user1", b"raise")
         with pytest.raises(RuntimeError, match="told to raise"):
-            await asyncio.wait_for(worker.task, 20)
+            await asyncio.wait_for(worker.task, 60)
         assert not worker.health.is_ready
         assert await read_table(configuration) == before
 
@@ -92,7 +92,7 @@ async def test_an_agent_that_crashes_outside_the_core_ends_the_process(kafka: Ka
         worker = RunningWorker(configuration)
         await feeding.send(10)
         with pytest.raises(ZeroDivisionError):
-            await asyncio.wait_for(worker.task, 20)
+            await asyncio.wait_for(worker.task, 60)
         assert (await read_table(configuration))[1] == dict.fromkeys(range(4), 0)
 
 
@@ -111,7 +111,7 @@ async def test_a_restore_that_fails_ends_the_process(kafka: Kafka, prefix: str):
         before = await read_table(configuration)
         worker = RunningWorker(configuration, Forgetful)
         with pytest.raises(LookupError, match="cannot read"):
-            await asyncio.wait_for(worker.task, 20)
+            await asyncio.wait_for(worker.task, 60)
         assert await read_table(configuration) == before
 
 
@@ -120,7 +120,7 @@ async def test_another_partition_count_than_configured_is_refused_with_the_remed
     await make_installation(kafka.bootstrap, prefix, partitions=3)
     worker = RunningWorker(Configuration(kafka=KafkaSettings(bootstrap_servers=kafka.bootstrap, partitions=4, topic_prefix=prefix)))
     with pytest.raises(TopicsDifferError, match=r"partitions = 3"):
-        await asyncio.wait_for(worker.task, 20)
+        await asyncio.wait_for(worker.task, 60)
 
 
 async def test_a_partition_whose_next_record_has_expired_stands_still_and_says_so_and_the_others_go_on(kafka: Kafka, prefix: str):
@@ -185,7 +185,7 @@ async def test_a_partition_whose_outputs_pile_up_is_paused_and_the_others_go_on(
 async def test_more_rows_touched_than_wanted_checkpoint_at_once(kafka: Kafka, prefix: str):
     """DESIGN: per second, or 20,000 rows touched."""
     configuration = await make_installation(kafka.bootstrap, prefix, checkpoint_s=50, checkpoint_rows=10)
-    async with feed(configuration) as feeding, running_worker(configuration), asyncio.timeout(20), steady(feeding):
+    async with feed(configuration) as feeding, running_worker(configuration), asyncio.timeout(60), steady(feeding):
         while min((await read_table(configuration))[1].values()) == 0:  # noqa: ASYNC110 - what is waited for is in Kafka
             await asyncio.sleep(0.1)
 

@@ -148,7 +148,7 @@ async def test_a_send_that_fails_every_time_ends_the_process_with_a_sentence(kaf
             await feeding.send_one(partition, "user1", b"huge-output")
         worker = RunningWorker(configuration)
         with pytest.raises(KafkaRefusesError, match="MessageSizeTooLarge"):
-            await asyncio.wait_for(worker.task, 25)
+            await asyncio.wait_for(worker.task, 60)
         assert (await read_table(configuration))[1] == dict.fromkeys(range(4), 0)
 
 

@@ -149,6 +149,6 @@ async def test_polls_from_before_a_rebalance_are_dropped(kafka: Kafka, prefix: s
 
 
 async def _wait_until_beyond(configuration, offsets: dict[int, int]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while any(now <= offsets[number] for number, now in (await read_table(configuration))[1].items()):  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.1)
