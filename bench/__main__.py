@@ -12,7 +12,7 @@ from types import ModuleType
 import uvloop
 
 from agents.broker import EmbeddedBroker, pick_free_port
-from bench import admission, bulk, groups, ingest, kicks, latency, report, rules, worker
+from bench import admission, bulk, groups, ingest, kicks, latency, report, rules, scale, worker
 from bench.rig import FULL, ROOT, TINY, FailedError, Rig
 from schemas.errors import CurfewError
 
@@ -20,6 +20,7 @@ PARTS: dict[str, ModuleType] = {
     "ingest": ingest,
     "worker": worker,
     "rules": rules,
+    "scale": scale,
     "latency": latency,
     "groups": groups,
     "kicks": kicks,
