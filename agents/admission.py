@@ -31,6 +31,7 @@ from schemas.codec import JsonValue
 from schemas.configuration import Configuration
 from schemas.topics import EVENTS, TABLE, partition_key
 from streams.admission import Desk, Reservations
+from streams.habits import HABITS
 from streams.identity import IdentityRules
 from streams.live_view import LiveView, Moved
 from streams.promises import of_login
@@ -176,6 +177,8 @@ class Admission:
             if self.view is not None and self._desk is not None:
                 metrics.VIEW_OPEN.set(len(self.view))
                 metrics.RESERVED.set(len(self._desk.reservations))
+                for habit in HABITS:
+                    metrics.NAS_HABITS.labels(habit).set(self.view.habits.counts[habit])
             await asyncio.sleep(LOOK_S)
 
 

@@ -43,6 +43,10 @@ ADMISSIONS = Counter("curfew_admission_answers", "Questions before a login, by a
 RESERVED = Gauge("curfew_admission_reservations", "Reservations that stand.", multiprocess_mode="livesum")
 VIEW_OPEN = Gauge("curfew_view_sessions_open", "Open sessions in the view that look-ups are answered from.", multiprocess_mode="livemax")
 VIEW_BEHIND = Gauge("curfew_view_behind_records", "Rows and events that the view has not taken in yet.", multiprocess_mode="livemax")
+NAS_HABITS = Gauge(
+    "curfew_nas_habits", "NASes of which something is reported (`curfew nas list`), by what.", ["habit"], multiprocess_mode="livemax"
+)
+"""habit: `no-interims`, `clock-disbelieved`, `clock-behind`."""
 PROJECTION_BEHIND_S = Gauge(
     "curfew_projection_behind_seconds", "For how long the projection in Redis has not been what the view is.", multiprocess_mode="livemax"
 )

@@ -49,5 +49,8 @@ def _take_row(seen: NasesSeen, partition: int, key: bytes, value: bytes | None, 
         seen.session((partition, key), None if value is None else SESSION_ROW.read(value))
     elif key.startswith(b"n:") and value is not None:
         row = NAS_ROW.read(value)
-        if partition == partition_of(row.nas, partitions) and key == nas_key(row.nas).encode():
+        if key != nas_key(row.nas).encode():
+            return
+        seen.learned(partition, row)
+        if partition == partition_of(row.nas, partitions):
             seen.nas(row)

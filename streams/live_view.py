@@ -24,8 +24,9 @@ from schemas.codec import Text, decoder
 from schemas.event import EventType
 from schemas.journal import PolicyVersion
 from schemas.policy import GUEST, Policy
-from schemas.session import IDENTITY_ROW, PARTITION_ROW, SESSION_ROW, IdentityRow, KickState, PartitionRow, SessionRow
+from schemas.session import IDENTITY_ROW, NAS_ROW, PARTITION_ROW, SESSION_ROW, IdentityRow, KickState, PartitionRow, SessionRow
 from schemas.topics import partition_key, policy_row_key, session_key
+from streams.habits import Habits
 from streams.ids import parse_decision_id
 from streams.merge import device_of, text_key
 from streams.partitioner import partition_of
@@ -101,8 +102,9 @@ class PartitionView:
         touched: identities whose rows were put in, for whoever writes them elsewhere and takes them out; None: nobody does.
     """
 
-    def __init__(self, partition: int) -> None:
+    def __init__(self, partition: int, habits: Habits | None = None) -> None:
         self.row = PartitionRow(partition)
+        self._habits = Habits() if habits is None else habits
         self.policy = NO_POLICY
         self.heard = (-1, -1)
         self.unreadable = 0
@@ -171,6 +173,8 @@ class PartitionView:
                 self._identities.pop(name[2:], None)
             else:
                 self._identities[name[2:]] = IDENTITY_ROW.packed(IDENTITY_ROW.read(value))
+        elif name.startswith("n:") and value is not None:
+            self._habits.take(self.row.partition, NAS_ROW.read(value))
         elif key == self._policy_key and value is not None:
             self.policy = _policy_version(value)
         return []
@@ -293,10 +297,12 @@ class LiveView:
 
     Attributes:
         partitions: by number.
+        habits: what is reported of the NASes.
     """
 
     def __init__(self, partitions: int) -> None:
-        self.partitions = [PartitionView(number) for number in range(partitions)]
+        self.habits = Habits()
+        self.partitions = [PartitionView(number, self.habits) for number in range(partitions)]
 
     def __len__(self) -> int:
         return sum(map(len, self.partitions))

@@ -1,7 +1,7 @@
 """What was seen of each NAS: who of it talks, when it booted, how many sessions it has, what its last disconnect came to (behaviour 5.7).
 
 Law of this file: it folds rows of `session.table` and results into a line per NAS; nothing is judged. A partition has a row of its own for
-each NAS; the one in the NAS name's home partition speaks for all.
+each NAS; the one in the NAS name's home partition speaks for all, but for what each learned of its own sessions (`habits`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import msgspec
 
 from schemas.disconnect import DisconnectResult
 from schemas.session import NasRow, SessionRow
+from streams.habits import Habit, Habits
 from streams.learned import Accepted, Learned
 
 
@@ -30,6 +31,7 @@ class NasSeen(msgspec.Struct, kw_only=True):
         open_sessions: how many. last_record_ms: the newest record of those in the table.
         last_disconnect: the last final outcome. outcomes: how many there were of each.
         accepted: what the NAS is known to accept (`streams.learned`).
+        habits: what is reported of it (`streams.habits`), each as a sentence: no Interims, a clock beyond belief.
     """
 
     nas: str
@@ -41,6 +43,7 @@ class NasSeen(msgspec.Struct, kw_only=True):
     last_disconnect: SeenDisconnect | None = None
     outcomes: dict[str, int] = {}
     accepted: Accepted | None = None
+    habits: dict[Habit, str] = {}
 
 
 class NasesSeen:
@@ -54,6 +57,7 @@ class NasesSeen:
         self.by_name: dict[str, NasSeen] = {}
         self._open: dict[tuple[int, bytes], str] = {}
         self._learned = Learned()
+        self._habits = Habits()
 
     def of(self, name: str) -> NasSeen:
         """What was seen of a NAS, if anything."""
@@ -78,6 +82,11 @@ class NasesSeen:
         seen.talks = bool(row.follows)
         if row.boot is not None:
             seen.booted_ms, seen.booted_by = row.boot.event_ms, row.boot.status
+
+    def learned(self, partition: int, row: NasRow) -> None:
+        """Any partition's row of the NAS."""
+        self._habits.take(partition, row)
+        self.of(row.nas).habits = self._habits.of(row.nas)
 
     def result(self, result: DisconnectResult) -> None:
         """A disconnect's result, in the order in which they stand in their topic."""

@@ -12,7 +12,7 @@ from agents.nas_view import read_nases
 from schemas.configuration import Configuration, Nas
 from streams.nas_seen import NasSeen
 
-COLUMNS = ("NAS", "DISCONNECT", "TALKS", "LAST RECORD", "BOOTED", "OPEN", "LAST OUTCOME", "AT", "ACCEPTED")
+COLUMNS = ("NAS", "DISCONNECT", "TALKS", "LAST RECORD", "BOOTED", "OPEN", "LAST OUTCOME", "AT", "ACCEPTED", "HABITS")
 
 
 @click.command("list")
@@ -21,10 +21,12 @@ COLUMNS = ("NAS", "DISCONNECT", "TALKS", "LAST RECORD", "BOOTED", "OPEN", "LAST 
 def list_(configuration: Configuration, *, as_json: bool) -> None:
     """Show the NASes: whether they talk, when they booted, their open sessions, and what their last disconnect came to.
 
-    The last column is the attribute set that a NAS last accepted. Disconnects are those of the last seven days.
+    ACCEPTED is the attribute set that a NAS last accepted. HABITS says what makes its records worth less: it sends no Interims, or its clock
+    is beyond belief, or behind. Disconnects are those of the last seven days.
 
     \b
     curfew nas list
+    curfew nas list --json | jq 'select(.habits["no-interims"]) | .nas'
     curfew nas list --json | jq 'select(.last_disconnect.outcome == "unanswered") | .nas'
     """  # noqa: D301 - click's mark for lines that must not be wrapped
     seen = run(read_nases(configuration))
@@ -58,4 +60,5 @@ def _cells(row: tuple[Nas, NasSeen]) -> list[str]:
         "-" if last is None else f"{last.outcome} ({last.error_cause_name})" if last.error_cause_name else last.outcome,
         moment(last.time_ms if last is not None else None),
         "-" if seen.accepted is None else " + ".join(seen.accepted.attributes) or seen.accepted.request,
+        "; ".join(seen.habits.values()) or "-",
     ]

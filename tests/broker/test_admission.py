@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from schemas.codec import loads
 from schemas.topics import ACCOUNTING, REJECTED
 from tests.support.kafka import Kafka
+from tests.support.nas import EVENT_TIMESTAMP
 from tests.support.product import eventually, running
 from tests.support.projector import Projector, of, product_with, projecting, small_nas
 
@@ -106,4 +108,22 @@ async def test_while_the_worker_stands_still_questions_are_answered_from_what_is
             product.worker.kill()
             assert (await projector.ask("ann", TABLET))["policy_version"] == 1
             assert (await projector.ask("ann", PHONE))["allowed"]
+            assert not await product.records(REJECTED)
+
+
+async def test_a_nas_whose_clock_is_beyond_belief_is_reported(kafka: Kafka, prefix: str, tmp_path: Path):
+    """2.11: in a sentence of `curfew nas list`, and in a metric; until its Event-Timestamps can be believed again."""
+    async with small_nas() as nas:
+        product = product_with(tmp_path, kafka.bootstrap, prefix, nas)
+        projector = Projector(product)
+        async with running(product), projecting(projector):
+            metric = lambda: projector.metric('curfew_nas_habits{habit="clock-disbelieved"}')  # noqa: E731 - asked again and again
+            nas.has_clock = False
+            nas.account("Start", [*of("ann", "a1", PHONE), (EVENT_TIMESTAMP, (1).to_bytes(4))])
+            await eventually(metric, lambda count: count == 1)
+            (listed,) = (loads(line) for line in (await product.curfew("nas", "list", "--json")).splitlines())
+            assert listed["habits"] == {"clock-disbelieved": "its Event-Timestamps are beyond belief: the arrival counts instead"}
+            nas.has_clock = True
+            nas.account("Interim-Update", of("ann", "a1", PHONE))
+            await eventually(metric, lambda count: count == 0)
             assert not await product.records(REJECTED)

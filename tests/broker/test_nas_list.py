@@ -32,7 +32,7 @@ def result(outcome, time_ms, *, final=True, answer=None):
 
 
 async def test_each_nas_of_the_configuration_has_a_line_with_what_was_seen_of_it(kafka, prefix, tmp_path):
-    """5.3, 5.7; issue D: sessions, boot, the last outcome, and what it was seen to accept. What cannot be read hides nothing else."""
+    """2.11, 5.3, 5.7: sessions, boot, the last outcome, what it was seen to accept, its habits. What cannot be read hides nothing else."""
     config = tmp_path / "curfew.toml"
     config.write_text(
         f'[kafka]\nbootstrap_servers = "{kafka.bootstrap}"\npartitions = {PARTITIONS}\ntopic_prefix = "{prefix}"\n'
@@ -50,7 +50,7 @@ async def test_each_nas_of_the_configuration_has_a_line_with_what_was_seen_of_it
         (0, session_key("campus", "s2"), None),
         (1, session_key("old", "s3"), SESSION_ROW.named(SessionRow("old", "s3", "eve", "open", last_seen_ms=now_ms))),
         (1, session_key("campus", "bad"), b"{"),
-        (1 - home, nas_key("campus"), NAS_ROW.named(NasRow("campus"))),
+        (1 - home, nas_key("campus"), NAS_ROW.named(NasRow("campus", mute_sessions=3))),
         (home, nas_key("campus"), NAS_ROW.named(NasRow("campus", follows="i1", boot=Boot("Accounting-On", now_ms - 1000, believed=True)))),
     ]
     results = [
@@ -79,6 +79,7 @@ async def test_each_nas_of_the_configuration_has_a_line_with_what_was_seen_of_it
             "last_disconnect": {"outcome": "confirmed", "time_ms": now_ms - 1, "error_cause_name": None},
             "outcomes": {"confirmed": 1},
             "accepted": {"request": "Disconnect-Request", "attributes": ["Acct-Session-Id"]},
+            "habits": {"no-interims": "sends no Interims: a session whose Stop is lost cannot be told from a living one"},
             "addresses": ["192.0.2.1"],
             "via": "radius",
             "profile": "hostapd",
@@ -93,6 +94,7 @@ async def test_each_nas_of_the_configuration_has_a_line_with_what_was_seen_of_it
             "last_disconnect": None,
             "outcomes": {},
             "accepted": None,
+            "habits": {},
             "addresses": ["192.0.2.2"],
             "via": None,
             "profile": None,
@@ -101,5 +103,7 @@ async def test_each_nas_of_the_configuration_has_a_line_with_what_was_seen_of_it
     assert listed.err == "2 NASes; not in this configuration, but seen: old\n"
     plain = (await curfew("nas", "list")).out.splitlines()
     assert plain[1].split()[:4] == ["campus", "radius", "(hostapd)", "yes"]
-    assert plain[1].endswith("Acct-Session-Id")
+    assert "Acct-Session-Id" in plain[1]
+    assert plain[1].endswith("sends no Interims: a session whose Stop is lost cannot be told from a living one")
+    assert plain[2].split()[-1] == "-"
     assert len(plain) == 3

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.session import NasRow
+from schemas.session import NAS_ROW, NasRow
 from streams import habits
+from streams.live_view import LiveView
 from tests.support.journal import T0_MS, Journal, Record, interim, play, policy, start, stop, tick, user_limit
 
 HOUR_S = 3600
@@ -23,6 +24,46 @@ def test_a_nas_that_sends_no_interims_is_known_by_its_long_sessions() -> None:
     assert (habits.is_mute(nas(journal)), nas(journal).interims) == (False, True)
     assert len(journal.types()) == 7
     journal.nothing_else()
+
+
+def learned(*rows: tuple[int, NasRow]) -> habits.Habits:
+    """What partitions wrote, one after the other."""
+    known = habits.Habits()
+    for partition, row in rows:
+        known.take(partition, row)
+    return known
+
+
+def test_what_each_partition_learned_is_reported_of_the_nas_together() -> None:
+    """2.11: three long sessions without an Interim, in whatever partitions; one Interim anywhere proves the contrary."""
+    mute = learned((0, NasRow("ap1", mute_sessions=2)), (3, NasRow("ap1", mute_sessions=1)), (0, NasRow("ap2", mute_sessions=2)))
+    assert mute.of("ap1") == {"no-interims": "sends no Interims: a session whose Stop is lost cannot be told from a living one"}
+    assert (mute.of("ap2"), mute.of("never seen"), +mute.counts) == ({}, {}, {"no-interims": 1})
+    mute.take(7, NasRow("ap1", interims=True))
+    assert (mute.of("ap1"), +mute.counts) == ({}, {})
+
+
+def test_a_clock_beyond_belief_and_one_that_is_behind_are_reported_until_better_is_heard() -> None:
+    """2.11: each as a sentence, and counted for the metric; a row of which only the clock moved changes nothing."""
+    known = learned((0, NasRow("ap1", stamps="disbelieved")), (1, NasRow("ap1", late_ms=600_000)), (0, NasRow("ap2", late_ms=70_000)))
+    known.take(1, NasRow("ap1", late_ms=600_000, clock_ms=5))
+    assert known.of("ap1") == {
+        "clock-disbelieved": "its Event-Timestamps are beyond belief: the arrival counts instead",
+        "clock-behind": "its clock is 600 s behind: its records are taken as of now all the same",
+    }
+    assert +known.counts == {"clock-disbelieved": 1, "clock-behind": 2}
+    known.take(0, NasRow("ap1", stamps="believed"))
+    known.take(1, NasRow("ap1"))
+    assert (known.of("ap1"), +known.counts) == ({}, {"clock-behind": 1})
+
+
+def test_the_live_view_knows_what_is_reported_of_the_nases() -> None:
+    """2.11, 7.2: for the metric; from the rows of all partitions, and a row that cannot be read hides no other."""
+    view = LiveView(2)
+    view.partitions[0].take_row(b"n:ap1", NAS_ROW.named(NasRow("ap1", mute_sessions=2)))
+    view.partitions[1].take_row(b"n:ap1", b"{")
+    view.partitions[1].take_row(b"n:ap1", NAS_ROW.named(NasRow("ap1", mute_sessions=2)))
+    assert (+view.habits.counts, view.unreadable, len(view)) == ({"no-interims": 1}, 1, 0)
 
 
 def test_short_sessions_show_nothing() -> None:

@@ -41,6 +41,17 @@ def test_a_nas_talks_or_not_and_has_booted():
     ]
 
 
+def test_what_each_partition_learned_of_a_nas_stands_in_its_line():
+    """2.11: also where the NAS's home partition has heard of no session of it."""
+    seen = NasesSeen()
+    seen.nas(NasRow("campus", follows="i1"))
+    seen.learned(3, NasRow("campus", mute_sessions=3))
+    seen.learned(1, NasRow("hut", interims=True))
+    assert [(one.nas, list(one.habits)) for one in seen.all().values()] == [("campus", ["no-interims"]), ("hut", [])]
+    seen.learned(0, NasRow("campus", interims=True))
+    assert seen.all()["campus"].habits == {}
+
+
 def test_the_last_final_outcome_stands_and_what_was_accepted_is_remembered():
     """5.3: what a NAS was seen to accept; 5.7: each outcome has a name."""
     seen = NasesSeen()
