@@ -139,7 +139,7 @@ class Claim(msgspec.Struct, array_like=True, frozen=True):
         state: as in the directory's row. said_by: who said that it has ended. silent: it is to be called stale. counts: freshly heard of.
         event_ms: the newest event time. event_believed: it is an Event-Timestamp. last_seen_ms: arrival of the last record.
         started_ms, start_seen, start_believed, order_ms: its beginning, as in the row.
-        session_time_s: and all others: usage so far.
+        session_time_s: and all others: usage so far. device: its MAC.
     """
 
     nas: str
@@ -161,6 +161,7 @@ class Claim(msgspec.Struct, array_like=True, frozen=True):
     output_octets: int | None
     input_packets: int | None
     output_packets: int | None
+    device: str | None = None
 
 
 class Claims(msgspec.Struct, kw_only=True, omit_defaults=True):

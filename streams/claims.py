@@ -14,7 +14,10 @@ comes. Questions and answers may be repeated: both say what is so, and what is s
 
 Who yields (`_yields`): the silent one to the one that is not; else the one with the shorter Acct-Session-Time, where both began together;
 else, where the NAS's own clock dated both, the older one. Without such times the one that was just heard of stands, unless its
-Acct-Session-Time shows that its record was overtaken. Clocks of ingests are not compared.
+Acct-Session-Time shows that its record was overtaken; a record is overtaken by a minute at most, or says since when, so that it never is
+older than what was not heard of for longer. Two devices have two sessions: there Acct-Session-Time tells nothing, nor does it that the
+other one has ended, and nothing is learned from it; of two that were both just heard of, the one that began first by arrival yields.
+Nowhere else are clocks of ingests compared.
 
 What it leaves: a Start that a journal holds behind what came after it, since an outage mixed them, asks only when it is silent.
 """
@@ -100,12 +103,12 @@ def claims(step: Step, value: bytes) -> None:
 def _answer(step: Step, asked: Claims) -> None:
     """Say what is held of it here; what has to yield does so at once."""
     held = []
-    catches_up = asked.time_ms < step.core.row.wall_ms - CATCHES_UP_MS
+    behind_ms = max(0, step.core.row.wall_ms - asked.time_ms)
     for claim in asked.sessions:
         row = step.change.session(session_key(claim.nas, merge.text_key(claim.acct_session_id)))
         if row is None or row.identity == claim.identity:
             continue
-        yields = _yields(row, claim, asked.partition < step.core.partition, catches_up)
+        yields = _yields(row, claim, asked.partition < step.core.partition, behind_ms, _unheard_ms(step, row))
         if yields and row.state != "ended":
             _yield(step, row, claim)
         if not yields or row.said_by in _YIELDED:
@@ -120,7 +123,7 @@ def _learn(step: Step, answer: Claims) -> None:
         if row is None or row.identity == claim.identity:
             continue
         if claim.said_by in _YIELDED:
-            if not _began_after(row, claim) and merge.merge_claim(row, claim):
+            if not _is_another(row, claim) and merge.merge_claim(row, claim):
                 step.event("session.updated", row)
         elif row.last_offset > answer.batch:
             want(step, row)  # it was heard of since: who is newer has to be asked again
@@ -181,6 +184,7 @@ def _claim_of(row: SessionRow) -> Claim:
         row.output_octets,
         row.input_packets,
         row.output_packets,
+        row.device,
     )
 
 
@@ -189,14 +193,22 @@ def _is_silent(row: SessionRow) -> bool:
     return row.state != "ended" and row.claimed_ms == row.heard_ms and is_open_question(row)
 
 
-def _yields(mine: SessionRow, asker: Claim, asker_goes_first: bool, catches_up: bool) -> bool:
+def _unheard_ms(step: Step, row: SessionRow) -> int:
+    """For how long nothing was heard of a session, or since when it has ended: on clocks that stand still while nobody listens."""
+    if row.state == "ended":
+        return step.core.row.clock_ms - (row.closed_ms or 0)
+    return step.core.heard_ms(row.nas, step.change) - row.heard_ms
+
+
+def _yields(mine: SessionRow, asker: Claim, asker_goes_first: bool, behind_ms: int, unheard_ms: int) -> bool:
     """Whether what is held here is older than what the asker holds.
 
     Args:
         mine: the session as it is held here.
         asker: as the asker held it when it asked.
         asker_goes_first: where nothing tells them apart.
-        catches_up: that was long ago by the log's time.
+        behind_ms: so long ago was that by the log's time.
+        unheard_ms: for how long nothing was heard of mine.
     """
     open_here, silent_here = mine.state != "ended", _is_silent(mine)
     if mine.said_by in _YIELDED and not open_here:
@@ -205,16 +217,24 @@ def _yields(mine: SessionRow, asker: Claim, asker_goes_first: bool, catches_up: 
         return False
     if silent_here and not asker.silent and asker.state != "ended":
         return True
-    mine_s, its_s = _life(mine), _life(asker)
-    if _began_together(mine, asker) and mine_s != its_s:
+    mine_s, its_s, are_two = _life(mine), _life(asker), _are_two_devices(mine, asker)
+    if _began_together(mine, asker) and mine_s != its_s and not are_two:
         return mine_s < its_s
     if mine.event_believed and asker.event_believed:
         one, other = (mine.event_ms, mine_s), (asker.event_ms, its_s)
         return one < other or (one == other and asker_goes_first)
+    if are_two and not open_here:
+        return True
     if asker.silent:  # and so is this one, or it has ended
         return mine_s < its_s or (mine_s == its_s and open_here and asker_goes_first)
+    if not asker.counts:
+        return False
     # It was just heard of. A shorter Acct-Session-Time is of a record that was overtaken, or of another session under the same id.
-    return asker.counts and not catches_up and (its_s >= mine_s or 1000 * (mine_s[0] - its_s[0]) > TOLERANCE_MS)
+    if unheard_ms > TOLERANCE_MS + behind_ms + max(0, asker.last_seen_ms - asker.event_ms):
+        return True
+    if are_two:
+        return asker.state != "ended" and mine.order_ms < asker.order_ms
+    return behind_ms <= CATCHES_UP_MS and (its_s >= mine_s or 1000 * (mine_s[0] - its_s[0]) > TOLERANCE_MS)
 
 
 def _life(session: SessionRow | Claim) -> tuple[int, bool]:
@@ -223,7 +243,7 @@ def _life(session: SessionRow | Claim) -> tuple[int, bool]:
 
 
 def _yield(step: Step, row: SessionRow, to: Claim) -> None:
-    if _began_after(to, row):
+    if _is_another(to, row):
         step.event("session.superseded", row, text=f"its Acct-Session-Id was given anew, to {to.identity}")
         ends.end(step, row, "superseded", cause=None, ended_ms=row.event_ms)
     else:
@@ -233,6 +253,16 @@ def _yield(step: Step, row: SessionRow, to: Claim) -> None:
 def _began_together(one: SessionRow | Claim, other: SessionRow | Claim) -> bool:
     """By arrival: so they are one session, though the NAS's clock was set meanwhile."""
     return abs(one.order_ms - other.order_ms) <= TOLERANCE_MS
+
+
+def _are_two_devices(one: SessionRow | Claim, other: SessionRow | Claim) -> bool:
+    """A session has one device: what two of them have is two sessions, of which the NAS has one at a time."""
+    return one.device is not None and other.device is not None and one.device != other.device
+
+
+def _is_another(one: SessionRow | Claim, other: SessionRow | Claim) -> bool:
+    """Whether the one, which goes on, is another session than the other."""
+    return _are_two_devices(one, other) or _began_after(one, other)
 
 
 def _began_after(one: SessionRow | Claim, other: SessionRow | Claim) -> bool:

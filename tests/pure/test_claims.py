@@ -237,6 +237,54 @@ def test_without_believed_clocks_acct_session_time_tells_an_overtaken_record_fro
     partitions.nothing_else()
 
 
+def _after_two_boots_that_an_outage_mixed(mac: str | None) -> Mesh:
+    """A NAS without a clock of its own gives an Acct-Session-Id of OUTER's anew, to REAL; its boot is in the journal twice, at last after
+    all that REAL had said; then REAL is heard again. OUTER had lasted a little longer."""
+    arrival = {"event_source": "arrival"}
+    old = [interim(identity=OUTER, at_s=at_s, **arrival) for at_s in (60, 120)]
+    new = [interim(identity=REAL, at_s=200 + at_s, session_time_s=at_s, mac=mac, **arrival) for at_s in (10, 40)]
+    partitions = mesh(start(identity=OUTER, **arrival), *old, on(at_s=190, **arrival), start(identity=REAL, at_s=200, mac=mac, **arrival))
+    partitions.feed(*new, on(at_s=191 + 60, **arrival)).pass_time(70)
+    return partitions.feed(interim(identity=REAL, at_s=300, session_time_s=100, mac=mac, **arrival)).pass_time(2)
+
+
+@pytest.mark.parametrize("mac", ["02-00-00-00-00-02", ""])
+def test_a_living_session_does_not_yield_to_one_that_has_been_over_for_longer_than_a_record_is_under_way(mac: str) -> None:
+    """2.10, 2.4: nor does it learn from it, though that one's Acct-Session-Time is larger."""
+    partitions = _after_two_boots_that_an_outage_mixed(mac)
+    ended = [event.said_by for event in partitions.events() if event.type in ("session.ended", "session.moved")]
+    assert ended == ["nas-reboot", "nas-reboot"]
+    row = partitions.of(REAL).open_row()
+    assert (row.started_ms, row.session_time_s) == (T0_MS + 200_000, 100)
+    assert partitions.of(OUTER).ended_row().said_by == "nas-reboot"
+    partitions.nothing_else()
+
+
+def test_a_session_under_the_id_of_another_device_takes_over_neither_its_start_nor_its_usage() -> None:
+    """2.10, 2.1: they lasted equally long, and an outage left nothing but the devices to tell them apart."""
+    arrival = {"event_source": "arrival"}
+    partitions = mesh(start(identity=OUTER, **arrival), interim(identity=OUTER, at_s=50, input_octets=700, **arrival))
+    partitions.feed(interim(identity=REAL, at_s=700, session_time_s=50, input_octets=30, mac="02-00-00-00-00-02", **arrival)).pass_time(1)
+    assert partitions.of(OUTER).ended_row().said_by == "superseded"
+    row = partitions.of(REAL).open_row()
+    assert (row.started_ms, row.input_octets) == (T0_MS + 650_000, 30)
+    types = partitions.types()
+    assert [kind for kind, identity in types if identity == REAL] == ["session.started"]
+    assert [kind for kind, identity in types if identity == OUTER][-2:] == ["session.superseded", "session.ended"]
+    partitions.nothing_else()
+
+
+def test_a_late_stop_of_another_device_ends_no_living_session_under_its_id() -> None:
+    """2.10, 2.1: it says that it lasted longer, and is not of this session."""
+    arrival = {"event_source": "arrival"}
+    partitions = mesh(start(identity=REAL, at_s=200, **arrival), interim(identity=REAL, at_s=210, session_time_s=10, **arrival))
+    partitions.feed(stop(identity=OUTER, at_s=215, session_time_s=90, mac="02-00-00-00-00-02", **arrival)).pass_time(2)
+    partitions.of(REAL).open_row()
+    assert partitions.of(OUTER).ended_row().session_time_s == 90
+    assert [kind for kind, _ in partitions.types()] == ["session.started", "session.updated", "session.ended"]
+    partitions.nothing_else()
+
+
 def test_a_session_that_began_by_a_start_asks_nobody_nor_does_one_partition_alone() -> None:
     """2.10: what is not needed is not sent."""
     partitions = mesh(start()).pass_time(5, "ap1")

@@ -27,6 +27,8 @@ REGRESSIONS = {
     100000: "one gap between Interims, some of them lost, was taken for the NAS's pace: a cut uplink counted as its sessions' silence",
     300500: "which of a slot's two sessions was evicted first was another one after a restore of the group agent",
     1225: "a Stop under the outer name came to a row that had moved and whose grace was over: nobody else heard of it",
+    300299: "after a reboot, a second Accounting-On out of a backlog, and an outage, a living session yielded to the dead one of another "
+    "device that had had its Acct-Session-Id and had lasted a minute longer; and took over the usage of such a one",
 }
 """Seeds that failed once, and what was wrong."""
 
