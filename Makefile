@@ -18,7 +18,7 @@ run: setup ## the whole product on this machine, with a small simulated network;
 	@exec $(BIN)/curfew up --demo $(ARGS)
 
 test: setup ## every test that this machine can run; lists what it could not run and why
-	@sh deploy/install-test-packages.sh
+	@sh deploy/install-packages.sh apt-packages.txt
 	@$(BIN)/pytest -rs $(ARGS)
 
 check: setup ## ruff and mypy

@@ -1,11 +1,13 @@
 #!/bin/sh
-# Installs what the tests run beside Kafka (apt-packages.txt) as root on Debian. Never fails: what is missing afterwards is listed, and
-# the tests that need it are skipped with the reason.
+# Installs the Debian packages of a list as root: `sh deploy/install-packages.sh apt-packages.txt` is what the tests run beside Kafka,
+# `bench-packages.txt` what the bench measures against. Never fails: what is missing afterwards is listed, and whatever needs it is skipped
+# with the reason.
 set -u
 cd "$(dirname "$0")"
+list=$1
 
 missing() {
-    grep -v -e '^#' -e '^$' apt-packages.txt | while read -r package; do
+    grep -v -e '^#' -e '^$' "$list" | while read -r package; do
         dpkg-query -W -f='${db:Status-Abbrev}' "$package" 2>/dev/null | grep -q '^ii' || echo "$package"
     done
 }
@@ -14,7 +16,7 @@ install() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=120 "$@" </dev/null >/dev/null 2>&1
 }
 
-# No service may start by being installed: the tests start their own, with their own settings.
+# No service may start by being installed: tests and bench start their own, with their own settings.
 forbid_services() {
     policy=/usr/sbin/policy-rc.d
     [ -e "$policy" ] && return
@@ -24,13 +26,13 @@ forbid_services() {
 }
 
 if ! command -v dpkg-query >/dev/null; then
-    echo "test packages: this is no Debian; tests that need one of these are skipped where it is not there:" $(grep -v '^#' apt-packages.txt) >&2
+    echo "$list: this is no Debian; what needs one of these is skipped where it is not there:" $(grep -v '^#' "$list") >&2
     exit 0
 fi
 wanted=$(missing)
 [ -z "$wanted" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    echo "test packages: installing" $wanted >&2
+    echo "$list: installing" $wanted >&2
     forbid_services
     install $wanted || {
         apt-get update -q </dev/null >/dev/null 2>&1
@@ -39,5 +41,5 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     wanted=$(missing)
     [ -z "$wanted" ] && exit 0
 fi
-echo "test packages: not installed, so tests that need them are skipped:" $wanted >&2
+echo "$list: not installed, so what needs them is skipped:" $wanted >&2
 exit 0
