@@ -154,7 +154,7 @@ class Rig:
         compiler = shutil.which("cc") or shutil.which("gcc")
         if compiler is None:
             raise FailedError("The load generator needs a C compiler (Debian: apt-get install gcc libc6-dev).")
-        done = subprocess.run([compiler, "-O2", "-o", self.load, ROOT / "bench/load.c"], capture_output=True, text=True, check=False)
+        done = subprocess.run([compiler, "-O2", "-o", self.load, ROOT / "bench/load.c", "-lm"], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise FailedError(f"The load generator does not compile: {done.stderr}")
 
