@@ -1,4 +1,4 @@
-"""What a person orders, written into the journal in the line of the identity that it is about; all of it is durable at the end.
+"""What a person orders, written into the journal in the line of the identity (or group) that it is about; all of it is durable at the end.
 
 What lives here: a producer and its batches. What may not: what an order says (`schemas.journal`) or leads to (the session agent).
 """
@@ -16,7 +16,7 @@ from agents.kafka_client import close, idempotent_producer, topic_name
 from agents.topic_admin import kafka_answers, require_topics
 from schemas.codec import encode
 from schemas.configuration import Configuration
-from schemas.topics import ACCOUNTING, KIND_HEADER
+from schemas.topics import ACCOUNTING, KIND_HEADER, Topic
 from streams.partitioner import partition_of
 
 UNACKNOWLEDGED_MAX = 5_000
@@ -24,11 +24,12 @@ UNACKNOWLEDGED_MAX = 5_000
 
 
 class Order(NamedTuple):
-    """A record for the journal: its kind, whose it is, what it says."""
+    """A record for a journal: its kind, whose it is, what it says, and in which journal: the session agents', or the group agent's."""
 
     kind: str
-    identity: str
+    key: str
     value: msgspec.Struct
+    journal: Topic = ACCOUNTING
 
 
 async def write_orders(configuration: Configuration, orders: Iterable[Order]) -> list[tuple[int, int]]:
@@ -43,7 +44,7 @@ async def write_orders(configuration: Configuration, orders: Iterable[Order]) ->
     """
     await require_topics(configuration)
     producer = idempotent_producer(configuration)
-    journal, partitions = topic_name(configuration, ACCOUNTING), configuration.kafka.partitions
+    partitions = configuration.kafka.partitions
     places: list[tuple[int, int]] = []
     try:
         async with kafka_answers(configuration):
@@ -53,10 +54,10 @@ async def write_orders(configuration: Configuration, orders: Iterable[Order]) ->
             async with kafka_answers(configuration):
                 sent = [
                     await producer.send(
-                        journal,
+                        topic_name(configuration, order.journal),
                         encode(order.value),
-                        key=order.identity.encode(),
-                        partition=partition_of(order.identity, partitions),
+                        key=order.key.encode(),
+                        partition=partition_of(order.key, partitions),
                         headers=[(KIND_HEADER, order.kind.encode())],
                     )
                     for order in some

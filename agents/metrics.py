@@ -61,7 +61,7 @@ GROUP_LAG = Gauge("curfew_group_lag_records", "Records of group.slots not applie
 GROUP_SLOTS = Gauge("curfew_group_slots", "Sessions that hold a slot in a group.", ["partition"], multiprocess_mode="mostrecent")
 GROUP_DECISIONS = Counter("curfew_group_decisions", "What the group agent said and found, by what.", ["what"])
 """what: `granted`, `refused`, `evicted`, `checked` (old slots asked for), `drift` (slots without a session: there should be none),
-`spent`, `warned` (quotas of groups), `exceeded` (their rates)."""
+`spent`, `freed`, `warned` (quotas of groups), `exceeded` (their rates)."""
 GROUP_CHECKPOINT_MS = Gauge(
     "curfew_group_checkpoint_time_ms", "When a partition's last checkpoint was committed.", ["partition"], multiprocess_mode="mostrecent"
 )

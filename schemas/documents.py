@@ -77,7 +77,12 @@ MESSAGES: dict[Topic, tuple[Message, ...]] = {
         Message(NAS_ROW.named_type, key_start="n:"),
         Message(PARTITION_ROW.named_type, key_start="p:"),
     ),
-    topics.SLOTS: (Message(SlotMessage, SLOT_KIND), Message(Tick, "tick"), Message(PolicyVersion, "policy")),
+    topics.SLOTS: (
+        Message(SlotMessage, SLOT_KIND),
+        Message(Tick, "tick"),
+        Message(PolicyVersion, "policy"),
+        Message(QuotaOrder, "quota"),
+    ),
     topics.GROUPS: (
         Message(PolicyVersion, key_start="p:", key_end="/policy"),
         Message(SOURCES_ROW.named_type, key_start="p:", key_end="/sources"),

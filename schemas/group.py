@@ -87,10 +87,12 @@ class GroupVerdict(msgspec.Struct, kw_only=True, omit_defaults=True):
         op: `answer` to a take. `evict`: the session has lost its slot to a newcomer (`victim_scope = "group"`) or to a stricter rule, and
             has to go. `check`: does the partition still have these `sessions` open in this group? Those it has not it answers by `gone`.
             `spent`: nothing is left of a quota of the group, written into every partition. `warned`: a share of it is reached.
-            `exceeded`: the session is one Start too many for a rate of the group.
+            `exceeded`: the session is one Start too many for a rate of the group. `freed`: an operator's order has left something of a
+            quota that was spent, written into every partition.
         group: the group's name.
-        identity: whose session; for a check, whose is the first of the sessions; for a quota, whose usage it was that led to it.
-        session: its key in `session.table`; for a check, the first one's.
+        identity: whose session; for a check, whose is the first of the sessions; for a quota, whose usage it was that led to it, empty
+            where an order was.
+        session: its key in `session.table`; for a check, the first one's; empty where an order led to it.
         granted: for an answer: it has its slot. A refused take holds nothing.
         limit: the limit that refuses or evicts; with `current` slots (without the newcomer) of `max` allowed. Or the quota, with octets or
             seconds; or the rate, with Starts before this one.
@@ -105,10 +107,11 @@ class GroupVerdict(msgspec.Struct, kw_only=True, omit_defaults=True):
         because: the record in `group.slots`, what the message rested on, and some of the sessions that were counted.
         text: the sentence with the figures.
         until_ms: for a quota that is spent: when its window closes, milliseconds since the epoch.
+        extra: for a quota that is spent: octets or seconds that an operator gave on top.
     """
 
     id: str
-    op: Literal["answer", "evict", "check", "spent", "warned", "exceeded"]
+    op: Literal["answer", "evict", "check", "spent", "warned", "exceeded", "freed"]
     group: str
     identity: str
     session: str
@@ -127,6 +130,7 @@ class GroupVerdict(msgspec.Struct, kw_only=True, omit_defaults=True):
     because: list[RecordRef] = []
     text: str | None = None
     until_ms: int = 0
+    extra: int = 0
 
 
 class SlotRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -162,7 +166,8 @@ class GroupRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What is kept of a group beside its slots (`g:`).
 
     Attributes:
-        drift: slots that were found to have no session: there should be none.
+        drift: slots that were found to have no session: there should be none. drift_ms: when one was found last, milliseconds since the
+            epoch.
         enforcing: limits that a newer policy made stricter (`on_change = "enforce"`) and that still have to be brought down.
         windows: usage of the quotas on it. recent: Starts of the rates on it. As in an identity's row.
     """
@@ -172,6 +177,7 @@ class GroupRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     enforcing: tuple[str, ...] = ()
     windows: tuple[Window, ...] = ()
     recent: tuple[Recent, ...] = ()
+    drift_ms: int = 0
 
 
 class SourcesRow(msgspec.Struct, array_like=True, frozen=True, gc=False):

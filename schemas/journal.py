@@ -108,12 +108,14 @@ class MembershipOrder(msgspec.Struct, kw_only=True, omit_defaults=True):
 class QuotaOrder(msgspec.Struct, kw_only=True, omit_defaults=True):
     """An operator's word about a quota's window that is open: more of it, or from the beginning.
 
+    A user's lies in `radius.accounting`, a whole group's in `group.slots`: in the journal of who counts it.
+
     Attributes:
         id: made by who sends it; the same order delivered twice is carried out once.
         op: what to do.
-        identity: whose; the record's key.
+        identity: whose; the record's key. Empty for a whole group's quota: there the group is the key.
         rule: the quota's name.
-        group: in which group or guest type; empty for a user's.
+        group: in which group or guest type, or which whole group's; empty for a user's.
         amount: octets or seconds on top, for a top-up.
         time_ms: when it was given.
         who: the person.

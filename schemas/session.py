@@ -221,6 +221,7 @@ class Spent(msgspec.Struct, array_like=True, frozen=True, gc=False):
         rule: the quota's name. group: which group.
         until_ms: when its window closes, milliseconds since the epoch.
         used: octets or seconds. offset: of that verdict in this partition's journal.
+        extra: what an operator gave on top, as `used`.
     """
 
     rule: str
@@ -228,6 +229,7 @@ class Spent(msgspec.Struct, array_like=True, frozen=True, gc=False):
     until_ms: int
     used: int
     offset: int
+    extra: int = 0
 
 
 class Promised(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -33,7 +33,7 @@ from schemas.group import (
     slot_key,
     sources_key,
 )
-from schemas.journal import PolicyVersion, Tick
+from schemas.journal import PolicyVersion, QuotaOrder, Tick
 from schemas.topics import ACCOUNTING, SLOTS, policy_row_key
 from streams import clock, group_usage
 from streams.group_limits import Decision, decide, is_stricter, surplus
@@ -53,9 +53,13 @@ COUNTED_MAX = 18
 """So many of the sessions that were counted a verdict names."""
 NEVER = (-1, -1)
 
-Verdict = Literal["answer", "evict", "check", "spent", "warned", "exceeded"]
+TO_ALL = ("spent", "freed")
+"""What every partition hears."""
+
+Verdict = Literal["answer", "evict", "check", "spent", "warned", "exceeded", "freed"]
 
 _MESSAGE = decoder(SlotMessage).decode
+_ORDER = decoder(QuotaOrder).decode
 _TICK = decoder(Tick).decode
 
 
@@ -70,7 +74,7 @@ class GroupCore(PartitionCore):
     table: GroupTable
 
     def __init__(self, partition: int, partitions: int, journal_topic: str) -> None:
-        handlers: dict[str, Handler] = {"slot": _slot, "policy": _policy}
+        handlers: dict[str, Handler] = {"slot": _slot, "policy": _policy, "quota": _order}
         super().__init__(partition, partitions, journal_topic, handlers)
         self.accounting_topic = journal_topic.removesuffix(SLOTS.name) + ACCOUNTING.name
         self.table = GroupTable()
@@ -284,7 +288,7 @@ def _slot(step: GroupStep, value: bytes) -> None:
         step.slots[key] = None
         if message.op == "gone":
             known = step.core.table.groups.get(message.group) or GroupRow(message.group)
-            step.groups[message.group] = replace(known, drift=known.drift + 1)
+            step.groups[message.group] = replace(known, drift=known.drift + 1, drift_ms=step.core.row.wall_ms)
             step.tell("drift")
 
 
@@ -321,21 +325,35 @@ def _add(step: GroupStep, message: SlotMessage) -> None:
     if row is not known:
         step.groups[group] = row
     source = RecordRef(core.accounting_topic, message.partition, message.offset)
+    _tell(step, group, told, (message.identity, message.session, message.time_ms), [step.ref(), source])
+
+
+def _order(step: GroupStep, value: bytes) -> None:
+    """An operator's top-up or reset of the window of a group's quota that is open."""
+    core, order = step.core, _ORDER(value)
+    known = core.table.groups.get(order.group) or GroupRow(order.group)
+    row, told = group_usage.ordered(known, order, core.book, core.row.wall_ms or order.time_ms)
+    if row is not known:
+        step.groups[order.group] = row
+    _tell(step, order.group, told, ("", "", order.time_ms), [step.ref()])
+
+
+def _tell(step: GroupStep, group: str, told: list[group_usage.News], of: tuple[str, str, int], because: list[RecordRef]) -> None:
+    """Say it; `of`: the identity and the session that led to it, and when."""
     for news in told:
         step.tell(news.op)
         step.verdict(
             news.op,
             group,
-            message.identity,
-            message.session,
-            message.time_ms,
-            partitions=range(core.partitions) if news.op == "spent" else (),
+            *of,
+            partitions=range(step.core.partitions) if news.op in TO_ALL else (),
             limit=news.rule,
             current=news.current,
             max=news.max,
             text=news.text,
-            until_ms=news.until_ms,
-            because=[step.ref(), source],
+            until_ms=news.until_ms if news.op == "spent" else 0,
+            extra=news.extra if news.op == "spent" else 0,
+            because=because,
         )
 
 

@@ -1,9 +1,9 @@
 """What the group agent's verdicts on quotas and rates lead to in a partition of sessions (behaviours 4.6, 4.7).
 
 Theory of operation. The session agents tell the group agent what is used and what begins (`metering`); it adds up (`group_usage`) and says
-to every partition, once, that a quota is spent. Each acts on its own sessions of that group, and remembers it in the partition's row until
-the window closes, for each Start of a member. What is told once (a warning, a quota that only reports, a rate) is told on the session that
-led to it, in the partition of its identity.
+to every partition, once, that a quota is spent. Each acts on its own sessions of that group, and remembers it in the partition's row, for
+each Start of a member, until the window closes or an operator has given more (`freed`). What is told once (a warning, a quota that only
+reports, a rate) is told on the session that led to it, in the partition of its identity.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ def verdict(step: Step, value: bytes) -> None:
     said = _VERDICT(value)
     if said.op == "spent":
         _spent(step, said)
+    elif said.op == "freed":
+        step.spent = Spent(said.limit or "", said.group, 0, 0, step.offset)  # a window that has closed: nothing is spent any more
     elif said.op == "warned":
         quota = _quota(step, said.limit)
         if quota is not None:
@@ -49,18 +51,14 @@ def sweep(step: Step, identity: str, spent: Spent) -> None:
 
 def kept(partition: PartitionRow, spent: Spent | None = None) -> tuple[Spent, ...]:
     """The quotas of groups that are spent, with this one among them; those whose windows have closed go."""
-    others = [
-        each
-        for each in partition.spent
-        if partition.wall_ms < each.until_ms and (spent is None or (each.rule, each.group) != (spent.rule, spent.group))
-    ]
-    return (*others, *([] if spent is None else [spent]))[-SPENT_MAX:]
+    others = [each for each in partition.spent if spent is None or (each.rule, each.group) != (spent.rule, spent.group)]
+    return tuple(each for each in (*others, *([] if spent is None else [spent])) if partition.wall_ms < each.until_ms)[-SPENT_MAX:]
 
 
 def _spent(step: Step, said: GroupVerdict) -> None:
     if metering.now_ms(step) >= said.until_ms or said.limit is None:
         return  # its window has closed meanwhile
-    step.spent = Spent(said.limit, said.group, said.until_ms, said.current or 0, step.offset)
+    step.spent = Spent(said.limit, said.group, said.until_ms, said.current or 0, step.offset, said.extra)
     quota = _quota(step, said.limit)
     if quota is None or partition_of(said.identity, step.core.partitions) != step.core.partition:
         return

@@ -12,8 +12,10 @@ from typing import Literal, NamedTuple
 from msgspec.structs import replace
 
 from schemas.group import GroupRow, SlotMessage
+from schemas.journal import QuotaOrder
 from streams import quotas, rates
 from streams.rulebook import Rulebook
+from streams.step import RecordRefused
 from streams.windows import Span
 
 
@@ -22,15 +24,16 @@ class News(NamedTuple):
 
     Attributes:
         op: as in the verdict. rule: the quota's or rate's name. until_ms: when the window closes, for a quota.
-        current, max: octets, seconds or Starts. text: the sentence with the figures.
+        current, max: octets, seconds or Starts. text: the sentence with the figures. extra: what of `max` an operator gave on top.
     """
 
-    op: Literal["spent", "warned", "exceeded"]
+    op: Literal["spent", "warned", "exceeded", "freed"]
     rule: str
     current: int
     max: int
     text: str
     until_ms: int = 0
+    extra: int = 0
 
 
 def used(known: GroupRow, message: SlotMessage, book: Rulebook, now_ms: int) -> tuple[GroupRow, list[News]]:
@@ -70,6 +73,30 @@ def began(known: GroupRow, book: Rulebook, clock_ms: int) -> tuple[GroupRow, lis
     return replace(known, recent=rates.keep(known, [each.recent for _, each in counted], rules)), news
 
 
+def ordered(known: GroupRow, order: QuotaOrder, book: Rulebook, now_ms: int) -> tuple[GroupRow, list[News]]:
+    """Carry out an operator's order about the window that is open.
+
+    Args:
+        known: the group's row.
+        order: what was said.
+        book: the policy.
+        now_ms: the log's wall clock in this partition.
+
+    Raises:
+        RecordRefused: no such quota of the group is in the policy.
+    """
+    quota = next((quota for quota, _ in book.questions((known.group,)).group_quotas if quota.name == order.rule), None)
+    if quota is None:
+        raise RecordRefused("unknown-rule", f"the policy in force has no quota named {order.rule!r} of the group {known.group!r}")
+    before = quotas.window_of(known, quota, known.group, book.calendar, now_ms)
+    after = quotas.ordered(quota, before, order)
+    if after is before:
+        return known, []
+    is_freed = before.reached and not after.reached
+    windows = quotas.keep(known, [after], now_ms)
+    return replace(known, windows=windows), [_told("freed", quotas.Stand(quota, known.group, after))] if is_freed else []
+
+
 def left(known: GroupRow, now_ms: int, clock_ms: int) -> GroupRow | None:
     """A group's row with what matters of it at a tick; None: nothing does."""
     windows = tuple(window for window in known.windows if now_ms < window.until_ms)
@@ -80,10 +107,13 @@ def left(known: GroupRow, now_ms: int, clock_ms: int) -> GroupRow | None:
 
 
 def _news(stand: quotas.Stand, met: quotas.Met) -> Iterator[News]:
-    quota, window = stand.quota, stand.window
-    unit = quotas.unit(quota)
-    current, most, text = window.used // unit, quotas.most(quota, window) // unit, quotas.sentence(stand)
     if met.share:
-        yield News("warned", quota.name, current, most, f"{text}; {met.share} % are reached")
+        yield _told("warned", stand, f"; {met.share} % are reached")
     if met.is_reached:
-        yield News("spent", quota.name, current, most, text, window.until_ms)
+        yield _told("spent", stand)
+
+
+def _told(op: Literal["spent", "warned", "freed"], stand: quotas.Stand, more: str = "") -> News:
+    quota, window = stand.quota, stand.window
+    unit, text = quotas.unit(quota), quotas.sentence(stand) + more
+    return News(op, quota.name, window.used // unit, quotas.most(quota, window) // unit, text, window.until_ms, window.extra // unit)

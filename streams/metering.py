@@ -108,14 +108,9 @@ def order(step: Step, value: bytes) -> None:
         raise RecordRefused("unknown-rule", f"the quota {order.rule!r} is a whole group's, and no user has a window of it")
     known, time_ms = step.change.identity(order.identity, step.offset), now_ms(step)
     window = quotas.window_of(known, quota, order.group, step.core.book.calendar, time_ms)
-    if window.order_id == order.id:
-        return  # the same order again
-    if order.op == "topup":
-        window = replace(window, extra=window.extra + order.amount * (1 if quota.octets else 1000))
-    else:
-        window = replace(window, used=0, warned=0)
-    window = replace(quotas.judge(quota, window).window, order_id=order.id)
-    step.change.identities[order.identity] = replace(known, windows=quotas.keep(known, [window], time_ms))
+    after = quotas.ordered(quota, window, order)
+    if after is not window:
+        step.change.identities[order.identity] = replace(known, windows=quotas.keep(known, [after], time_ms))
 
 
 def _count_start(step: Step, row: SessionRow) -> None:

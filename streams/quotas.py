@@ -14,6 +14,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from schemas.group import GroupRow
+from schemas.journal import QuotaOrder
 from schemas.policy import Quota
 from schemas.session import IdentityRow, SessionRow, Spent, Window
 from streams.windows import Calendar, Span, share_in
@@ -131,6 +132,14 @@ def judge(quota: Quota, window: Window) -> Met:
     return Met(now, share if is_news else 0, is_reached)
 
 
+def ordered(quota: Quota, window: Window, order: QuotaOrder) -> Window:
+    """A window after an operator's order; the same order again changes nothing."""
+    if window.order_id == order.id:
+        return window
+    more = {"extra": window.extra + order.amount * unit(quota)} if order.op == "topup" else {"used": 0, "warned": 0}
+    return replace(judge(quota, replace(window, **more)).window, order_id=order.id)
+
+
 def keep(known: Known, windows: list[Window], now_ms: int) -> tuple[Window, ...]:
     """A row's windows with these in them; closed ones go. In a fixed order, so that the same state is the same row."""
     changed = {(window.rule, window.group): window for window in windows}
@@ -163,7 +172,8 @@ def spent_of_groups(told: Iterable[Spent], rules: tuple[tuple[Quota, str], ...],
 
 def stand_of(quota: Quota, spent: Spent) -> Stand:
     """How a whole group stands with a quota, as the group agent said it."""
-    return Stand(quota, spent.group, Window(spent.rule, spent.group, 0, spent.until_ms, spent.used * unit(quota)))
+    used, extra = spent.used * unit(quota), spent.extra * unit(quota)
+    return Stand(quota, spent.group, Window(spent.rule, spent.group, 0, spent.until_ms, used, extra))
 
 
 def sentence(stand: Stand) -> str:

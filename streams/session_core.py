@@ -134,7 +134,7 @@ class SessionCore(PartitionCore):
         if step.new_policy is not None and limiting.needs_sweep(before, self.policy.policy):
             enforced = limiting.enforced_by(before, self.policy.policy)
             self._sweep(step, "policy", lambda step, identity: limiting.sweep(step, identity, enforced, self.policy), out)
-        if (spent := step.spent) is not None:
+        if (spent := step.spent) is not None and spent.until_ms:  # and is not taken back
             self._sweep(step, "verdict", lambda step, identity: group_meters.sweep(step, identity, spent), out)
 
     def _commit(self, step: Step, out: list[Output]) -> None:

@@ -1,25 +1,31 @@
-"""`curfew groups`: who belongs where."""
+"""`curfew groups`: who belongs where, and how full a group is."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
+import msgspec
 
-from agents.commands.terminal import Refused, configured, json_option, person, plural, run, say
+from agents.commands.terminal import Refused, configured, json_option, moment, person, plural, run, say, show
 from agents.directory import Selection, read_directory
+from agents.group_directory import GroupView, read_groups
 from agents.journal_orders import Order, write_orders
 from schemas.codec import dumps
 from schemas.configuration import Configuration
 from schemas.journal import MembershipOrder
 from schemas.policy import GROUPS_MAX
 from schemas.session import IdentityRow
+from schemas.topics import GROUPS
 from streams.identity import IdentityRules
 from streams.membership_csv import memberships_in, wrong_names
 from streams.memberships import normal
+
+COLUMNS = ("GROUP", "LIMIT", "COUNTED", "ALLOWED", "SESSIONS", "DRIFT", "LAST DRIFT")
 
 
 @click.group()
@@ -73,6 +79,51 @@ def show_(configuration: Configuration, *, user: str, as_json: bool) -> None:
     click.echo(f"{identity}: {', '.join(given) or 'in no group'}")
     for session, names in told.items():
         click.echo(f"{session}: {', '.join(names)}")
+
+
+@groups.command()
+@click.argument("group", required=False)
+@configured
+@json_option
+def count(configuration: Configuration, *, group: str | None, as_json: bool) -> None:
+    """Show how full GROUP is, or each group that is counted: what each limit on the whole group counts, of how many.
+
+    That is the group agent's own count, as of its last checkpoint. DRIFT is how many slots it ever found without a session, and when the
+    last one: there should be none.
+
+    \b
+    curfew groups count staff
+    curfew groups count --json | jq 'select(.drift > 0)'
+    """  # noqa: D301 - click's mark for lines that must not be wrapped
+    if group is not None and (wrong := wrong_names([group])):
+        raise Refused(wrong[0])
+    views = run(read_groups(configuration, group))
+    if as_json:
+        for name, view in views.by_name.items():
+            click.echo(dumps(_count(name, view)))
+    else:
+        lines = [cells for name, view in views.by_name.items() for cells in _count_cells(name, view)]
+        show(lines, COLUMNS, as_json=False, as_object=str, cells=list)
+    if views.unreadable:
+        say(f"{plural(views.unreadable, 'row')} of {GROUPS.name} cannot be read.")
+
+
+def _count(name: str, view: GroupView) -> dict[str, Any]:
+    return {
+        "group": name,
+        "sessions": len(view.rows),
+        "limits": [msgspec.structs.asdict(standing) for standing in view.standings],
+        "drift": view.known.drift,
+        "drift_ms": view.known.drift_ms or None,
+        "policy_version": view.policy.version,
+    }
+
+
+def _count_cells(name: str, view: GroupView) -> Iterator[list[str]]:
+    """A line for each limit; one for a group of which no limit counts the whole."""
+    figures = [[standing.limit, str(standing.current), str(standing.max)] for standing in view.standings] or [["-", "-", "-"]]
+    for each in figures:
+        yield [name, *each, str(len(view.rows)), str(view.known.drift), moment(view.known.drift_ms or None)]
 
 
 @groups.command(name="import")

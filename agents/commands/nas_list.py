@@ -21,8 +21,8 @@ COLUMNS = ("NAS", "DISCONNECT", "TALKS", "LAST RECORD", "BOOTED", "OPEN", "LAST 
 def list_(configuration: Configuration, *, as_json: bool) -> None:
     """Show the NASes: whether they talk, when they booted, their open sessions, and what their last disconnect came to.
 
-    ACCEPTED is the attribute set that a NAS last accepted. HABITS says what makes its records worth less: it sends no Interims, or its clock
-    is beyond belief, or behind. Disconnects are those of the last seven days.
+    ACCEPTED is the attribute set that a NAS last accepted. HABITS says what makes its records worth less: it sends no Interims, or its
+    clock is beyond belief, or behind. Disconnects are those of the last seven days.
 
     \b
     curfew nas list

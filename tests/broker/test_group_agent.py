@@ -193,7 +193,7 @@ async def test_takes_are_answered_in_the_journal_and_a_restored_agent_goes_on_co
         view = await read_group(agents.configuration, "staff")
         assert view.standings == [Standing("total", 2, 2)]
         assert [row.identity for row in view.rows] == ["pablo", "peter"]
-        assert (view.drift, view.policy_version) == (0, 2)
+        assert (view.known.drift, view.policy.version) == (0, 2)
 
 
 async def test_a_group_agent_that_is_killed_loses_and_doubles_nothing(kafka: Kafka, prefix: str, seed: int):

@@ -25,7 +25,7 @@ from schemas.codec import decoder, encode
 from schemas.configuration import Disconnect, Identity, Nas
 from schemas.disconnect import COMMAND_KIND, DisconnectCommand, DisconnectResult, SessionNotice
 from schemas.event import SessionEvent
-from schemas.journal import MembershipOrder, OperatorCommand, PolicyVersion, Rejected
+from schemas.journal import MembershipOrder, OperatorCommand, PolicyVersion, QuotaOrder, Rejected
 from schemas.sighting import Probe, Sighting, Sightings
 from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, PROBES, REJECTED, SLOTS
 from streams.dispatcher import Datagram, Dispatcher, Ignored, Outputs, targets
@@ -187,6 +187,10 @@ class FlowDriver:
         """A version of the policy is applied."""
         value = PolicyVersion(version=version, time_ms=self._now().wall_ms, policy=policy_of(*rules))
         self._write("policy", EVERY_PARTITION, None, encode(value))
+
+    def order_of_group(self, order: QuotaOrder) -> None:
+        """An operator's word about a whole group's quota."""
+        self._write_slots("quota", partition_of(order.group, self.partitions), order.group.encode(), encode(order))
 
     def member(self, identity: str, *groups: str) -> None:
         """An operator says who belongs where (`curfew groups set`)."""

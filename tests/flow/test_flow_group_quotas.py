@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 
+from schemas.journal import QuotaOrder
 from schemas.policy import Quota, Rate
 from schemas.topics import ACCOUNTING, SLOTS
 from streams.group_core import GroupCore
@@ -87,6 +88,34 @@ def test_a_group_s_quota_takes_its_members_in_all_partitions_and_lets_them_back_
     assert campus.gone() == ["veronica-2"]
     campus.flow.advance((window_of("hour", "UTC", T0_MS).until_ms - T0_MS) // 1000 + 1)
     campus.says(START, "veronica", session="3")
+    assert campus.gone() == []
+    campus.flow.events()
+    campus.flow.nothing_else()
+
+
+def test_an_operator_who_gives_more_lets_a_group_back_in_all_partitions() -> None:
+    """4.6: until that is spent too; also in restored partitions."""
+    campus = Campus(Quota("hourly", "group", "hour", octets=1000))
+    for name in NAMES:
+        campus.says(START, name)
+    campus.says(INTERIM, "alice", 1000)
+    assert campus.gone() == sorted(f"{name}-1" for name in NAMES)
+    campus.flow.order_of_group(QuotaOrder(id="q1", op="topup", identity="", rule="hourly", group="staff", amount=500, time_ms=T0_MS))
+    campus.restart()
+    campus.flow.events()
+    for name in NAMES:
+        campus.says(START, name, session="2")
+    assert campus.gone() == []
+    campus.says(INTERIM, "peter", 499, session="2")
+    assert campus.gone() == []
+    campus.says(INTERIM, "peter", 500, session="2")
+    reached = [event for event in campus.flow.events() if event.type == "quota.reached"]
+    assert {(event.current, event.max, event.text) for event in reached} == {
+        (1500, 1500, "group quota hourly in staff: 1.5 KiB of 1.5 KiB used this hour")
+    }
+    assert campus.gone() == sorted(f"{name}-2" for name in NAMES)
+    campus.flow.order_of_group(QuotaOrder(id="q2", op="reset", identity="", rule="hourly", group="staff", time_ms=T0_MS))
+    campus.says(START, "alice", session="3")
     assert campus.gone() == []
     campus.flow.events()
     campus.flow.nothing_else()

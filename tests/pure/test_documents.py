@@ -107,6 +107,7 @@ EXAMPLES = [
     (ACCOUNTING, "alice", "sighting", encode(Sightings(seen=[SIGHTING]))),
     (ACCOUNTING, "alice", "verdict", encode(VERDICT)),
     (ACCOUNTING, "alice", "membership", encode(MembershipOrder(identity="alice", groups=("staff", "guest:day")))),
+    (SLOTS, "staff", "quota", encode(QuotaOrder(id="q-2", op="reset", identity="", rule="daily", group="staff", time_ms=1))),
     (ACCOUNTING, "alice", "quota", encode(QuotaOrder(id="q-1", op="topup", identity="alice", rule="daily", amount=1, time_ms=1))),
     (ACCOUNTING, "alice", "promise", encode(Promise(id="r", identity="alice", nas="ap", session_timeout_s=60, time_ms=1, expires_ms=2))),
     (SLOTS, "staff", "slot", encode(SLOT)),

@@ -4,11 +4,11 @@ import random
 
 import pytest
 
-from schemas.group import Standing
+from schemas.group import GroupRow, Standing
 from schemas.topics import ACCOUNTING, SLOTS
 from streams.group_core import CHECK_AFTER_MS, CHECKED_PER_VERDICT_MAX, EVICTED_PER_TICK_MAX
 from streams.partition_core import RECORD_BYTES_MAX
-from tests.support.groups import Model, Slots, group_limit, holdings
+from tests.support.groups import T0_MS, Model, Slots, group_limit, holdings
 
 PHONE, LAPTOP = "02:00:5e:10:00:01", "02:00:5e:10:00:02"
 
@@ -358,7 +358,7 @@ def test_a_slot_of_which_nothing_was_heard_for_long_is_asked_for_and_what_is_gon
     slots.send("gone", "bob", "s-000")
     slots.send("gone", "bob", "s-000")
     assert slots.core.standings("staff")[0].current == 2 * CHECKED_PER_VERDICT_MAX + 49
-    assert slots.core.table.groups["staff"].drift == 1
+    assert slots.core.table.groups["staff"] == GroupRow("staff", drift=1, drift_ms=T0_MS + 1000 * slots.now_s)
     assert slots.core.event_types == {"checked": 3, "drift": 1}
     slots.tick(60)
     slots.nothing_else()

@@ -224,6 +224,21 @@ def test_old_news_of_a_rate_disconnects_nobody() -> None:
     journal.nothing_else()
 
 
+def test_when_an_operator_has_given_more_the_group_comes_back_at_once_and_goes_when_that_is_spent_too() -> None:
+    """4.6: also in a restored partition; the figures hold what was given on top."""
+    journal = members().feed(spent())
+    journal.events(), journal.commands()
+    journal.feed(said("freed", identity="", session="")).restart()
+    assert journal.core.row.spent == ()
+    journal.feed(start("s5", "eve", at_s=61))
+    assert journal.types() == ["session.started"]
+    journal.feed(spent(current=1600, max=1500, extra=500), start("s6", "eve", at_s=62))
+    texts = {event.text for event in journal.events() if event.type == "quota.reached"}
+    assert texts == {"group quota total in g: 1.6 KiB of 1.5 KiB used this day"}
+    assert [command.session["acct_session_id"] for command in journal.commands()] == ["s5", "s6"]
+    journal.nothing_else()
+
+
 def test_an_operator_s_order_about_a_group_s_quota_is_refused() -> None:
     """Its window is no user's."""
     journal = members().feed(quota_order("reset", "total", group="g"))

@@ -4,12 +4,15 @@ from random import Random
 
 import pytest
 
+from schemas.codec import encode
 from schemas.group import GROUP_ROW, GroupRow, GroupVerdict, group_key
+from schemas.journal import QuotaOrder
 from schemas.policy import Quota, Rate
 from schemas.session import Window
 from schemas.topics import ACCOUNTING, SLOTS
 from streams.windows import Span, share_in, window_of
 from tests.support.groups import T0_MS, Slots, group_limit
+from tests.support.schemas import validate
 
 GIB = 2**30
 HOUR_S = 3_600
@@ -128,10 +131,10 @@ def test_a_row_of_which_nothing_matters_is_a_tombstone_and_one_that_has_drift_st
     slots.tick(61)
     assert set(slots.core.table.groups) == {"brief", "drifting"}
     slots.tick(to_the_hour_s())
-    assert slots.core.table.groups == {"drifting": GroupRow("drifting", drift=1)}
+    assert slots.core.table.groups == {"drifting": GroupRow("drifting", drift=1, drift_ms=T0_MS)}
     slots.checkpoint()
     names = (b"g:brief", b"g:briefer", group_key("drifting").encode())
-    assert [slots.table[name] for name in names] == [None, None, GROUP_ROW.named(GroupRow("drifting", drift=1))]
+    assert [slots.table[name] for name in names] == [None, None, GROUP_ROW.named(GroupRow("drifting", drift=1, drift_ms=T0_MS))]
     slots.nothing_else()
 
 
@@ -148,6 +151,64 @@ def test_a_newer_policy_that_allows_more_lets_the_group_use_more() -> None:
     slots.publish()
     slots.send("use", "alice", "a", octets=GIB)
     slots.send("start", "alice", "a")
+    slots.nothing_else()
+
+
+def order(slots: Slots, op: str, rule: str = "hourly", group: str = "staff", *, order_id: str = "q1", amount: int = 0) -> None:
+    """An operator's word, as `curfew quota` writes it."""
+    value = encode(QuotaOrder(id=order_id, op=op, identity="", rule=rule, group=group, amount=amount, time_ms=T0_MS))  # type: ignore[arg-type]
+    validate(SLOTS, group, "quota", value)
+    slots.write("quota", value, group.encode())
+
+
+@pytest.mark.parametrize("op", ["topup", "reset"])
+def test_an_operator_s_order_leaves_something_of_a_spent_quota_and_every_partition_hears_it_once(op: str) -> None:
+    """4.6: top-ups and resets by an operator; the same order delivered twice is carried out once."""
+    slots = Slots(hourly(warn_at=(50,)), partitions=4)
+    slots.send("use", "alice", "a", octets=GIB)
+    slots.verdicts()
+    for _ in range(2):
+        order(slots, op, amount=GIB)
+    (freed,) = slots.verdicts()
+    used, most = (GIB, 2 * GIB) if op == "topup" else (0, GIB)
+    assert (freed.op, freed.group, freed.limit, freed.current, freed.max) == ("freed", "staff", "hourly", used, most)
+    assert [(ref.topic, ref.partition, ref.offset) for ref in freed.because] == [(SLOTS.name, 0, 3)]
+    assert (window(slots).used, window(slots).extra, window(slots).reached) == (used, most - GIB, False)
+    slots.send("use", "alice", "a", octets=GIB)
+    (spent,) = slots.verdicts()
+    assert (spent.op, spent.current, spent.max, spent.extra) == ("spent", used + GIB, most, most - GIB)
+    assert slots.core.event_types == {"spent": 2, "freed": 1}
+    slots.nothing_else()
+
+
+def test_an_order_for_a_group_that_has_something_left_is_told_to_nobody() -> None:
+    """4.6: a quota of time in seconds, as the operator wrote them; also before anything was used."""
+    slots = Slots(hourly(octets=None, time_s=600))
+    order(slots, "topup", amount=60)
+    assert (window(slots).used, window(slots).extra) == (0, 60_000)
+    order(slots, "reset", order_id="q2")
+    slots.nothing_else()
+
+
+def test_an_order_too_small_leaves_the_quota_spent() -> None:
+    """4.6: nothing is told, and a greater one frees it."""
+    slots = Slots(hourly())
+    slots.send("use", "alice", "a", octets=2 * GIB)
+    slots.verdicts()
+    order(slots, "topup", amount=GIB - 1)
+    slots.nothing_else()
+    order(slots, "topup", order_id="q2", amount=2)
+    assert [said.op for said in slots.verdicts()] == ["freed"]
+    slots.nothing_else()
+
+
+@pytest.mark.parametrize(("rule", "group"), [("weekly", "staff"), ("hourly", "guests"), ("users", "staff")])
+def test_an_order_about_no_quota_of_that_group_is_rejected(rule: str, group: str) -> None:
+    """7.1: the bytes and the reason are kept."""
+    slots = Slots(hourly(group="staff"), Quota("users", "user", "hour", octets=1))
+    order(slots, "topup", rule, group, amount=1)
+    assert slots.rejected().reason == "unknown-rule"
+    assert slots.core.table.groups == {}
     slots.nothing_else()
 
 

@@ -8,7 +8,7 @@ from schemas.group import VERDICT_KIND, GroupVerdict, SlotMessage, slot_key
 from schemas.journal import PolicyVersion, Rejected, Tick
 from schemas.policy import Limit
 from schemas.topics import ACCOUNTING, REJECTED, SLOTS
-from streams.group_core import GroupCore
+from streams.group_core import TO_ALL, GroupCore
 from streams.partitioner import partition_of
 from streams.step import Output
 from tests.support.journal import Rule, policy_of
@@ -131,10 +131,10 @@ class Slots:
         verdicts = [_read_verdict(output.value) for output in taken]
         for output, verdict in zip(taken, verdicts, strict=True):
             assert output.key == verdict.identity.encode()
-            assert verdict.op == "spent" or output.partition == partition_of(verdict.identity, self.partitions)
-        spent = [(verdict.id, output.partition) for output, verdict in zip(taken, verdicts, strict=True) if verdict.op == "spent"]
-        assert spent == [(id_, partition) for id_ in dict(spent) for partition in range(self.partitions)], "to every partition, once"
-        return [verdict for output, verdict in zip(taken, verdicts, strict=True) if verdict.op != "spent" or output.partition == 0]
+            assert verdict.op in TO_ALL or output.partition == partition_of(verdict.identity, self.partitions)
+        to_all = [(verdict.id, output.partition) for output, verdict in zip(taken, verdicts, strict=True) if verdict.op in TO_ALL]
+        assert to_all == [(id_, partition) for id_ in dict(to_all) for partition in range(self.partitions)], "to every partition, once"
+        return [verdict for output, verdict in zip(taken, verdicts, strict=True) if verdict.op not in TO_ALL or output.partition == 0]
 
     def rejected(self) -> Rejected:
         """The one record that was rejected."""
