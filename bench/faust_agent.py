@@ -13,9 +13,8 @@ import time
 from typing import Any
 
 import faust
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from bench.rig import PARTITIONS
+from bench.rig import PARTITIONS, make_topic
 from schemas.accounting import AccountingRecord
 from schemas.codec import decoder, dumps, encode, loads
 
@@ -76,18 +75,9 @@ def updated(row: bytes | None, record: AccountingRecord) -> bytes:
     return encode(session)
 
 
-async def _make_changelog(bootstrap: str, name: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        await admin.create_topics([NewTopic(name, PARTITIONS, 1, topic_configs={"cleanup.policy": "compact"})])
-    finally:
-        await admin.close()
-
-
 async def _run(bootstrap: str, topic: str, records: int) -> None:
     app = build_app(bootstrap, topic, records)
-    await _make_changelog(bootstrap, f"{app.conf.id}-sessions-changelog")
+    await make_topic(f"{app.conf.id}-sessions-changelog", {"bootstrap_servers": bootstrap}, **{"cleanup.policy": "compact"})
     await app.start()
     await app.wait_until_stopped()
 

@@ -1,59 +1,82 @@
-"""Accounting answered per second, each answer sent after the record was durable; against FreeRADIUS with a flat file, in turn."""
+"""Accounting answered per second, each answer sent after the record was durable; against FreeRADIUS with a flat file and with a database.
 
-from typing import Any
+All servers run side by side and are loaded in turn, at each window; what is not loaded does nothing.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from agents.kafka_client import client_settings, topic_name
 from bench.freeradius import FreeRadius
-from bench.report import Report, middle, show_profile, spread, verdict
+from bench.postgresql import Postgresql
+from bench.report import Report, middle, show_profile, spread
 from bench.rig import PARTITIONS, Child, FailedError, Rig, cpu_s_of, free_port
 from schemas.configuration import Configuration
 from schemas.topics import ACCOUNTING
 
-PACKETS_MAX = 4_000_000
-SKETCH_S = {512: 55_000, 2048: 74_000}
 WARM_S = 2.0
+CPU = ("server_cpu_s", "broker_cpu_s", "cpu_s")
+COLUMNS = ("server", "window", "median/s", "spread", "p50 ms", "p99 ms", "resent", "CPU us", "Kafka CPU us", "load CPU us")
+
+
+class Server(NamedTuple):
+    """What is loaded: its figures' name, its rows' title, its UDP port, and how to ask for its CPU time."""
+
+    name: str
+    title: str
+    port: int
+    cpu_s: Callable[[], float]
+
+
+Figures = dict[tuple[str, int], list[dict[str, Any]]]
 
 
 async def measure(rig: Rig) -> Report:
     """Rounds in turn over every window."""
     port = free_port()
     config, configuration = await rig.installation("ingest", port=port)
-    ingest, peer = rig.part("ingest", config), FreeRadius(rig)
+    ingest = rig.part("ingest", config)
+    peers = [FreeRadius(rig), FreeRadius(rig, Postgresql(rig))]
+    there = {peer.name: peer for peer in peers if not peer.why_not}
+    servers = [Server("curfew", "curfew ingest, Kafka acks=all", port, ingest.cpu_s)]
+    servers += [Server(peer.name, peer.title, peer.port, peer.cpu_s) for peer in there.values()]
+    figures: Figures = {}
     answered = 0
-
-    def usage() -> dict[str, float]:
-        return {"curfew_cpu_s": ingest.cpu_s(), "freeradius_cpu_s": peer.cpu_s(), "broker_cpu_s": cpu_s_of(rig.broker)}
-
-    figures: dict[tuple[str, int], list[dict[str, Any]]] = {}
     try:
         ingest.start()
         await ingest.ready()
-        await peer.start()
-        servers = {"curfew": port} | ({} if peer.why_not else {"freeradius": peer.port})
-        for name, at in servers.items():
-            warm = await rig.send(at, window=rig.sizes.windows[0], packets=PACKETS_MAX, seconds=min(WARM_S, rig.sizes.ingest_s))
-            answered += warm["packets"] if name == "curfew" else 0
+        for peer in peers:
+            await peer.start()
+        for server in servers:
+            warm = await rig.send(server.port, window=rig.sizes.windows[0], seconds=min(WARM_S, rig.sizes.ingest_s))
+            answered += warm["packets"] if server.name == "curfew" else 0
         for _ in range(rig.sizes.rounds):
             for window in rig.sizes.windows:
-                for name, at in servers.items():
-                    peer.forget()
-                    used = usage()
-                    one = await rig.send(at, window=window, packets=PACKETS_MAX, seconds=rig.sizes.ingest_s)
-                    one |= {key: value - used[key] for key, value in usage().items()}
-                    figures.setdefault((name, window), []).append(one)
-                    if name == "curfew":
-                        answered += one["packets"]
-                    elif peer.written() < one["packets"]:
-                        raise FailedError("FreeRADIUS answered more than is in its detail file")
+                for server in servers:
+                    one = await _load(rig, server, window, there.get(server.name))
+                    figures.setdefault((server.name, window), []).append(one)
+                    answered += one["packets"] if server.name == "curfew" else 0
         await _check_durable(configuration, answered)
     finally:
         await ingest.stop()
-        await peer.stop()
+        for peer in peers:
+            await peer.stop()
+    done = _report(rig, figures, servers, [peer.why_not for peer in peers if peer.why_not], answered)
+    done.data["profile"] = await _profile(rig) if rig.profile else []
+    return done
+
+
+async def _load(rig: Rig, server: Server, window: int, peer: FreeRadius | None) -> dict[str, Any]:
+    """One round of one server; what the peer answered must be where it keeps it, as ours is in the journal."""
+    if peer:
         peer.forget()
-    profile = await _profile(rig) if rig.profile else []
-    return _report(rig, figures, peer, answered, profile)
+    used_s, broker_s = server.cpu_s(), cpu_s_of(rig.broker)
+    one = await rig.send(server.port, window=window, seconds=rig.sizes.ingest_s)
+    if peer and not peer.wrote(one["packets"]):
+        raise FailedError(f"{peer.title} answered more than it wrote")
+    return one | {"server_cpu_s": server.cpu_s() - used_s, "broker_cpu_s": cpu_s_of(rig.broker) - broker_s}
 
 
 async def _check_durable(configuration: Configuration, answered: int) -> None:
@@ -76,50 +99,33 @@ async def _profile(rig: Rig) -> list[str]:
     child.start()
     try:
         await child.ready()
-        await rig.send(port, window=rig.sizes.windows[0], packets=PACKETS_MAX, seconds=2 * rig.sizes.ingest_s)
+        await rig.send(port, window=rig.sizes.windows[0], seconds=2 * rig.sizes.ingest_s)
     finally:
         await child.stop()
     return show_profile(f"profile of the ingest, window {rig.sizes.windows[0]}", rig.samples(child.name))
 
 
-def _report(rig: Rig, figures: dict[tuple[str, int], list[dict[str, Any]]], peer: FreeRadius, answered: int, profile: list[str]) -> Report:
-    rows, notes, data = [], [], {}
-    names = {"curfew": "curfew ingest, Kafka acks=all", "freeradius": f"FreeRADIUS {peer.version}, detail file"}
+def _report(rig: Rig, figures: Figures, servers: list[Server], lacking: list[str], answered: int) -> Report:
+    rows: list[tuple[Any, ...]] = []
+    medians = {place: middle([one["packets_s"] for one in rounds]) for place, rounds in figures.items()}
     for window in rig.sizes.windows:
-        against = [one["packets_s"] for one in figures.get(("freeradius", window), [])]
-        for name, title in names.items():
-            rounds = figures.get((name, window))
-            if rounds is None:
-                continue
-            rates = [one["packets_s"] for one in rounds]
-            ratio = f"{middle(rates) / middle(against):.2f}" if against else "-"
+        for server in servers:
+            rounds = figures[server.name, window]
+            ratios = [f"{medians[server.name, window] / medians[peer.name, window]:.2f}" for peer in servers[1:]]
             latency = [f"{middle([one[key] for one in rounds]):.1f}" for key in ("p50_ms", "p99_ms")]
             resent = sum(one["resent"] for one in rounds)
-            cpu = [f"{middle([one[f'{who}_cpu_s'] / one['packets'] * 1e6 for one in rounds]):.1f}" for who in (name, "broker")]
-            rows.append((title, window, f"{middle(rates):,.0f}", spread(rates), *latency, resent, *cpu, ratio))
-            data[f"{name}-{window}"] = {"rounds": rounds, "median_s": middle(rates)}
-            if name == "curfew" and window in SKETCH_S:
-                notes.append(verdict(f"window {window}", middle(rates), SKETCH_S[window], "/s"))
-    best = {
-        name: max((middle([o["packets_s"] for o in some]) for (who, _), some in figures.items() if who == name), default=0)
-        for name in names
-    }
-    if best["freeradius"]:
-        notes.append(f"each at its best window: {best['curfew'] / best['freeradius']:.2f} x FreeRADIUS")
-    if peer.why_not:
-        notes.append(f"nothing to measure against: {peer.why_not}")
+            cpu = [f"{middle([one[key] / one['packets'] * 1e6 for one in rounds]):.1f}" for key in CPU]
+            rates = [one["packets_s"] for one in rounds]
+            rows.append((server.title, window, f"{middle(rates):,.0f}", spread(rates), *latency, resent, *cpu, *ratios))
+    best = {server.name: max((medians[server.name, window], window) for window in rig.sizes.windows) for server in servers}
+    notes = [f"{server.title}: at its best window, {best[server.name][1]}, {best[server.name][0]:,.0f}/s" for server in servers]
+    notes += [f"not measured: {why}" for why in lacking]
     notes.append(f"every answer's authenticator was checked; {answered:,} packets of ours were answered and are in the journal")
-    columns = (
-        "ingest: answered per second",
-        "window",
-        "median/s",
-        "spread",
-        "p50 ms",
-        "p99 ms",
-        "resent",
-        "CPU us",
-        "Kafka CPU us",
-        "x FreeRADIUS",
-    )
-    title = f"1. Accounting answered per second ({rig.sizes.rounds} rounds of {rig.sizes.ingest_s:g} s in turn, closed loop, one process)"
-    return Report(title, columns, rows, notes, data | {"profile": profile, "freeradius": peer.version or peer.why_not})
+    title = f"Accounting answered per second ({rig.sizes.rounds} rounds of {rig.sizes.ingest_s:g} s in turn, closed loop, one process)"
+    data = {
+        "windows": {name: {str(window): figures[name, window] for window in rig.sizes.windows} for name in best},
+        "best": {name: {"median_s": rate, "window": window} for name, (rate, window) in best.items()},
+        "titles": {server.name: server.title for server in servers},
+        "lacking": lacking,
+    }
+    return Report(title, (*COLUMNS, *(f"x {peer.name}" for peer in servers[1:])), rows, notes, data)

@@ -4,6 +4,7 @@ Everything lies under one directory (`var/bench`); topics, detail files and logs
 """
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -14,6 +15,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from agents.health import STATUS_SOCKET_VARIABLE, ask_ready
 from agents.settings import load_settings
@@ -26,19 +29,26 @@ SECRET = "bench-accounting"
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 20.0
 PARTITIONS = 8
+PACKETS_MAX = 100_000_000
+FOREVER_S = 3600.0
+LOAD_WITHIN_S = 120.0
 
 
 class Sizes(NamedTuple):
     """How much is measured.
 
     Attributes:
+        name: `full`, `quick` (the same tables in about five minutes) or `tiny` (only to see that it runs).
         rounds: of each figure that is measured in turn with its peers.
         ingest_s: how long one round of load lasts. windows: requests outstanding.
         users: who log in, report and log out.
         records: accounting records that the worker catches up on. faust_records: likewise, for Faust.
         rates: records per second at which latency is measured. warm_s, measured_s: for how long, at each.
+        through_s: how long the ingest is loaded with the worker behind it.
+        away_s: for how long Kafka is away, at away_rate records per second. overload_s: how long a server gets twice what it can take.
     """
 
+    name: str
     rounds: int
     ingest_s: float
     windows: tuple[int, ...]
@@ -48,10 +58,15 @@ class Sizes(NamedTuple):
     rates: tuple[int, ...]
     warm_s: float
     measured_s: float
+    through_s: float
+    away_s: float
+    away_rate: int
+    overload_s: float
 
 
-FULL = Sizes(3, 4.0, (512, 2048), 20_000, 300_000, 20_000, (500, 3_333), 8.0, 12.0)
-TINY = Sizes(1, 0.5, (64,), 200, 2_000, 500, (500,), 1.5, 1.5)
+FULL = Sizes("full", 3, 4.0, (64, 512, 2048), 20_000, 1_000_000, 20_000, (500, 3_333), 8.0, 20.0, 60.0, 600.0, 10_000, 300.0)
+QUICK = Sizes("quick", 2, 1.5, (64, 512, 2048), 20_000, 100_000, 5_000, (3_333,), 4.0, 5.0, 8.0, 20.0, 10_000, 15.0)
+TINY = Sizes("tiny", 1, 0.5, (64,), 200, 2_000, 500, (500,), 1.5, 1.5, 1.0, 2.0, 500, 1.0)
 
 
 class FailedError(Exception):
@@ -123,6 +138,23 @@ class Child:
         """The CPU time that it has used."""
         return cpu_s_of(self._process.pid) if self._process else 0.0
 
+    def family_cpu_s(self) -> float:
+        """The CPU time that it and the processes that it started have used, those that have ended included (proc(5))."""
+        if self._process is None:
+            return 0.0
+        used_s = cpu_s_of(self._process.pid, with_ended_children=True)
+        for pid in Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split():
+            with contextlib.suppress(OSError):  # it ends meanwhile
+                used_s += cpu_s_of(int(pid))
+        return used_s
+
+    def resident_octets(self) -> int:
+        """The memory that it holds; 0 when it has ended."""
+        try:
+            return int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if self._process else 0
+        except OSError:
+            return 0
+
     def tail(self) -> str:
         return "\n".join(f"  {self.name}| {line}" for line in self.log.read_text(errors="replace").splitlines()[-20:])
 
@@ -151,21 +183,31 @@ class Rig:
         Raises:
             FailedError: there is no C compiler, or it refuses.
         """
-        compiler = shutil.which("cc") or shutil.which("gcc")
-        if compiler is None:
-            raise FailedError("The load generator needs a C compiler (Debian: apt-get install gcc libc6-dev).")
-        done = subprocess.run([compiler, "-O2", "-o", self.load, ROOT / "bench/load.c", "-lm"], capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise FailedError(f"The load generator does not compile: {done.stderr}")
+        self.compile("load")
 
-    async def send(self, port: int, *, window: int, packets: int, seconds: float | None = None) -> dict[str, Any]:
-        """Load on 127.0.0.1, closed loop; what `load` printed.
+    def compile(self, name: str) -> Path:
+        """Compile one of the bench's own programs in C; where it is then.
 
         Raises:
-            FailedError: a packet was not answered, or its answer not to be believed.
+            FailedError: there is no C compiler, or it refuses.
         """
-        words = ["127.0.0.1", port, SECRET, packets, window, self.sizes.users, *([] if seconds is None else [seconds])]
-        return await run_to_end([str(self.load), *map(str, words)])
+        compiler = shutil.which("cc") or shutil.which("gcc")
+        if compiler is None:
+            raise FailedError(f"bench/{name}.c needs a C compiler (Debian: apt-get install gcc libc6-dev).")
+        program, command = self.directory / name, [compiler, "-O2", "-o"]
+        done = subprocess.run([*command, program, ROOT / f"bench/{name}.c", "-lm"], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise FailedError(f"bench/{name}.c does not compile: {done.stderr}")
+        return program
+
+    async def send(self, port: int, *, window: int, packets: int = PACKETS_MAX, seconds: float = FOREVER_S, rate: float = 0) -> Any:
+        """Load on 127.0.0.1, in a closed loop, or open at a rate; what `load` printed.
+
+        Raises:
+            FailedError: an answer was not to be believed, or, in a closed loop, a packet was not answered.
+        """
+        words = ["127.0.0.1", port, SECRET, packets, window, self.sizes.users, seconds, rate]
+        return await run_to_end([str(self.load), *map(str, words)], within_s=LOAD_WITHIN_S + min(seconds, FOREVER_S))
 
     async def installation(self, name: str, *, port: int | None = None, nas: str = "") -> tuple[Path, Configuration]:
         """A configuration with topics of its own, made; `name` is their prefix.
@@ -202,6 +244,18 @@ class Rig:
         return self.directory / f"{name}.samples.json"
 
 
+async def make_topic(name: str, settings: dict[str, Any], **topic_settings: str) -> None:
+    """Make a topic with the journal's partitions and wait until each has a leader; `settings` are aiokafka's."""
+    admin = AIOKafkaAdminClient(**settings)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(name, PARTITIONS, 1, topic_configs=topic_settings)])
+        while not all(p["leader"] >= 0 for t in await admin.describe_topics([name]) for p in t["partitions"]):  # noqa: ASYNC110 - Kafka tells no event
+            await asyncio.sleep(0.05)
+    finally:
+        await admin.close()
+
+
 async def run_to_end(arguments: Sequence[str], within_s: float = 120.0) -> Any:
     """Run a program that prints one JSON value.
 
@@ -226,10 +280,10 @@ def own_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("KAFKA_", "CURFEW_"))}
 
 
-def cpu_s_of(pid: int) -> float:
+def cpu_s_of(pid: int, *, with_ended_children: bool = False) -> float:
     """The CPU time that a process has used, in user and in kernel mode, all its threads together (proc(5))."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return sum(map(int, fields[11 : 15 if with_ended_children else 13])) / os.sysconf("SC_CLK_TCK")
 
 
 def free_port() -> int:

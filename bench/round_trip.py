@@ -6,11 +6,10 @@ import struct
 import time
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from agents.kafka_client import client_settings, idempotent_producer
 from agents.poll import FETCH_WAIT_MS, POLL_TIMEOUT_MS
-from bench.rig import PARTITIONS
+from bench.rig import PARTITIONS, make_topic
 from schemas.configuration import Configuration
 
 VALUE_OCTETS = 700
@@ -22,7 +21,7 @@ _NOW = struct.Struct("=Q")
 async def measure(configuration: Configuration, rate_s: float, warm_s: float, measured_s: float) -> list[float]:
     """Records at a rate over all partitions of a topic of its own; milliseconds from `send` to the poll that brings it."""
     topic = f"bench.round-trip.{round(rate_s)}"
-    await _make(configuration, topic)
+    await make_topic(topic, client_settings(configuration))
     consumer = AIOKafkaConsumer(**client_settings(configuration), auto_offset_reset="earliest", fetch_max_wait_ms=FETCH_WAIT_MS)
     consumer.assign([TopicPartition(topic, partition) for partition in range(PARTITIONS)])
     producer = idempotent_producer(configuration)
@@ -59,14 +58,3 @@ async def _read(consumer: AIOKafkaConsumer, wanted: int, took_ms: list[float]) -
         poll = await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS)
         now_ns = time.monotonic_ns()
         took_ms.extend((now_ns - _NOW.unpack_from(record.value)[0]) / 1e6 for some in poll.values() for record in some)
-
-
-async def _make(configuration: Configuration, topic: str) -> None:
-    admin = AIOKafkaAdminClient(**client_settings(configuration))
-    await admin.start()
-    try:
-        await admin.create_topics([NewTopic(topic, PARTITIONS, 1)])
-        while not all(p["leader"] >= 0 for t in await admin.describe_topics([topic]) for p in t["partitions"]):  # noqa: ASYNC110 - Kafka tells no event
-            await asyncio.sleep(0.05)
-    finally:
-        await admin.close()

@@ -1,7 +1,9 @@
-"""Records per second of one worker that catches up on a full journal, through events, rows and commits; against what it could be at best.
+"""Records per second of one worker that catches up on a full journal, through events, rows and commits; against other stream processors.
 
-The journal is made by the product's own ingest: users log in, report three times, log out. Before each round the table and the events are
-made anew, so the worker begins with nothing.
+The peers are one process each with a thin session update, where ours runs all of its logic: Kafka Streams and Quix Streams with state,
+changelog and events, Faust with a table. Beside them stands what a consumer in Python could do at best. The journal is made
+by the product's own ingest: users log in, report three times, log out. Before each round the table and the events are made anew, so the
+worker begins with nothing.
 """
 
 import asyncio
@@ -15,14 +17,21 @@ from aiokafka.admin import AIOKafkaAdminClient
 from agents.kafka_client import client_settings, idempotent_producer, topic_name
 from agents.settings import load_policy
 from agents.topic_admin import describe_topics, ensure_topics
-from bench.report import Report, middle, show_profile, spread, verdict
-from bench.rig import PARTITIONS, FailedError, Rig, free_port, run_to_end
+from bench import peers
+from bench.report import Report, middle, show_profile, spread
+from bench.rig import PARTITIONS, FailedError, Rig, free_port, make_topic, run_to_end
 from schemas.codec import encode
 from schemas.configuration import Configuration
 from schemas.journal import PolicyVersion
 from schemas.topics import ACCOUNTING, EVENTS, KIND_HEADER, TABLE
 
-SKETCH_S = 110_000
+STREAMS_WAYS = {
+    "streams": ("1", "memory"),
+    "streams-2-threads": ("2", "memory"),
+    "streams-rocksdb": ("1", "rocksdb"),
+}
+"""Threads and the state's store: RocksDB is its default, the store in memory is faster."""
+ROUND_WITHIN_S = 600.0
 FILL_WINDOW = 512
 GONE_WITHIN_S = 15.0
 POLICY = """
@@ -53,24 +62,46 @@ async def measure(rig: Rig) -> Report:
     config, configuration = await rig.installation("worker", port=port)
     await _put_policy(rig, configuration)
     await _fill(rig, config, port)
-    reading = ["bench.reading", str(config)]
-    journal = topic_name(configuration, ACCOUNTING)
-    commands = {
-        "worker": rig.command("worker", "bench.catching_up", str(config), str(rig.broker)),
-        "step": rig.command("step", *reading, "apply"),
-        "faust": rig.command("faust", "bench.faust_agent", rig.bootstrap, journal, str(rig.sizes.faust_records)),
-        "decode": rig.command("decode", *reading, "decode"),
-    }
+    installs = rig.sizes.name != "tiny"
+    streams, quix = peers.kafka_streams(install=installs), peers.quix(install=installs)
+    commands = _commands(rig, config, topic_name(configuration, ACCOUNTING), streams, quix)
     rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in commands}
-    for _ in range(rig.sizes.rounds):
+    for number in range(rig.sizes.rounds):
         for name, command in commands.items():
-            rounds[name].append(await run_to_end(command))
+            rounds[name].append(await run_to_end(await _prepared(rig, name, number, command), within_s=ROUND_WITHIN_S))
         await _empty(configuration)
     profile = []
     if rig.profile:
         await run_to_end(rig.command("worker", "bench.catching_up", str(config), str(rig.broker), sampled=True))
         profile = show_profile("profile of the worker catching up (its start included)", rig.samples("worker"))
-    return _report(rig, rounds, profile)
+    return _report(rig, rounds, [peer.why_not for peer in (streams, quix) if peer.why_not], profile)
+
+
+def _commands(rig: Rig, config: Path, journal: str, streams: peers.Peer, quix: peers.Peer) -> dict[str, list[str]]:
+    """What runs in each round, in this order; `APPLICATION`, `EVENTS` and `STATE` are of the round."""
+    reading = ["bench.reading", str(config)]
+    of_round = [rig.bootstrap, journal, "EVENTS", str(rig.sizes.records), "APPLICATION", "STATE"]
+    commands = {"worker": rig.command("worker", "bench.catching_up", str(config), str(rig.broker))}
+    if not streams.why_not:
+        ways = list(STREAMS_WAYS.items())[: 1 if rig.sizes.name == "tiny" else None]
+        commands |= {name: [*streams.command, *of_round, *words] for name, words in ways}
+    if not quix.why_not:
+        commands["quix"] = [*quix.command, *of_round]
+    return commands | {
+        "faust": rig.command("faust", "bench.faust_agent", rig.bootstrap, journal, str(rig.sizes.faust_records)),
+        "step": rig.command("step", *reading, "apply"),
+        "decode": rig.command("decode", *reading, "decode"),
+    }
+
+
+async def _prepared(rig: Rig, name: str, number: int, command: list[str]) -> list[str]:
+    """The command of a round, with a name, a topic for events and a directory for state that nobody used before."""
+    if "EVENTS" not in command:
+        return command
+    application = f"bench-{name}-{number}"
+    await make_topic(f"{application}-events", {"bootstrap_servers": rig.bootstrap})
+    given = {"EVENTS": f"{application}-events", "APPLICATION": application, "STATE": str(rig.directory / application)}
+    return [given.get(word, word) for word in command]
 
 
 async def _put_policy(rig: Rig, configuration: Configuration) -> None:
@@ -114,10 +145,14 @@ async def _empty(configuration: Configuration) -> None:
     await ensure_topics(configuration)
 
 
-def _report(rig: Rig, rounds: dict[str, list[dict[str, Any]]], profile: list[str]) -> Report:
+def _report(rig: Rig, rounds: dict[str, list[dict[str, Any]]], lacking: list[str], profile: list[str]) -> Report:
     rates = {name: [one["records"] / one["seconds"] for one in some] for name, some in rounds.items()}
     titles = {
         "worker": "curfew worker: rules, events, rows, commits",
+        "streams": "Kafka Streams, Processor API, state in memory",
+        "streams-2-threads": "Kafka Streams, the same with 2 threads",
+        "streams-rocksdb": "Kafka Streams, state in RocksDB",
+        "quix": "Quix Streams, state in RocksDB",
         "step": "the pure step alone (SessionCore.apply)",
         "faust": "stock Faust agent, one table write per record",
         "decode": "plain aiokafka getmany + msgspec decode",
@@ -135,7 +170,6 @@ def _report(rig: Rig, rounds: dict[str, list[dict[str, Any]]], profile: list[str
     if rejected := [one["rejected"] for one in rounds["worker"] if one["rejected"]]:
         raise FailedError(f"the worker rejected records: {rejected}")
     notes = [
-        verdict("worker", ours, SKETCH_S, "records/s"),
         f"until every offset is committed too (it waits for the checkpoint's turn): {middle(committed):,.0f}/s",
         f"the worker used {busy:.0%} of a core, and Kafka {kafka_us:.1f} us of CPU time for each record",
         f"the step gave {step['outputs']:,} outputs for {step['records']:,} records",
@@ -144,6 +178,8 @@ def _report(rig: Rig, rounds: dict[str, list[dict[str, Any]]], profile: list[str
         notes.append(
             f"encoding the rows of a checkpoint: {step['checkpoint_cpu_s'] / step['rows'] * 1e6:.1f} us a row, {step['rows']:,} rows"
         )
+    notes += [f"not measured: {why}" for why in lacking]
     columns = ("worker: records per second", "records", "median/s", "spread", "CPU us", "worker is x")
-    title = f"2. One worker catching up ({rig.sizes.rounds} rounds in turn; {rig.sizes.users:,} users, Start : 3 Interim : Stop, 3 limits)"
-    return Report(title, columns, rows, notes, {"rounds": rounds, "rates": rates, "committed": committed, "profile": profile})
+    title = f"One worker catching up ({rig.sizes.rounds} rounds in turn; {rig.sizes.users:,} users, Start : 3 Interim : Stop, 3 limits)"
+    data = {"rounds": rounds, "rates": rates, "committed": committed, "titles": titles, "lacking": lacking}
+    return Report(title, columns, rows, notes, data | {"profile": profile})

@@ -27,7 +27,7 @@ def test_the_bench_measures_every_part_against_its_peers_in_one_run(tmp_path: Pa
     has_peer = shutil.which("freeradius", path=f"{os.environ['PATH']}:/usr/sbin") is not None
     assert {name for name in ingest if name.endswith("-64")} == {"curfew-64"} | ({"freeradius-64"} if has_peer else set())
     assert all(one["bad"] == one["unanswered"] == 0 for one in ingest["curfew-64"]["rounds"])
-    assert {name: len(rates) for name, rates in worker["rates"].items()} == {"worker": 1, "step": 1, "faust": 1, "decode": 1}
+    assert {name: len(rates) for name, rates in worker["rates"].items()}.items() >= {"worker": 1, "step": 1, "faust": 1, "decode": 1}.items()
     assert {one["rejected"] for one in worker["rounds"]["worker"]} == {""}
     assert list(latency["rates"]) == ["500"]
     assert latency["rates"]["500"]["breaches"] > 0
