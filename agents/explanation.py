@@ -1,12 +1,13 @@
 """A decision and all that it rests on, found by its id: `PARTITION-OFFSET-N-IDENTITY` says at which record of the journal it was made.
 
 The journal's record lies where the id says; what followed from it is looked for in the other topics from a time shortly before that record
-on, since clocks differ, and not without end.
+on, since clocks differ, and not without end. Where it rests on the group agent's word, that verdict's own records are followed too, and it
+is made again from them (`streams.recount`).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from aiokafka.structs import ConsumerRecord
@@ -17,8 +18,14 @@ from agents.topic_reader import TopicReader, kind_of, reading
 from schemas.codec import JsonValue, loads
 from schemas.configuration import Configuration
 from schemas.disconnect import NOTICE_KIND
+from schemas.event import RecordRef
+from schemas.group import VERDICT_KIND, GroupVerdict, SlotMessage
+from schemas.journal import PolicyVersion
 from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, RESULTS, SLOTS, Topic
 from streams.ids import DecisionId
+from streams.recount import breached_by, recount, slot_records
+
+T = TypeVar("T")
 
 CLOCKS_DIFFER_MS = 60_000
 SEARCHED_MAX = 1_000_000
@@ -44,6 +51,44 @@ class Record(msgspec.Struct, kw_only=True):
     value: JsonValue = None
 
 
+class Member(msgspec.Struct, kw_only=True):
+    """A session that a limit of a group counted.
+
+    Attributes:
+        slot: what it took: its device, or itself. record: of `group.slots`, by which it came in. source: of the session agents' journal.
+    """
+
+    identity: str
+    session: str
+    slot: str
+    record: Record
+    source: Record
+
+
+class GroupDecision(msgspec.Struct, kw_only=True):
+    """What the group agent said, and from which records.
+
+    Attributes:
+        verdict: in the session agents' journal. asked: the question, in `group.slots`.
+        limit: which was breached; with `current` slots taken of `max`.
+        rule: that limit by the policy version that the verdict names.
+        counted: the sessions that took these slots; empty where they are too many to be named: the count rests on all of that partition
+            of `group.slots` up to the question.
+        is_same: the decision, made again from these records alone, is what the verdict says; None: they are not all there.
+    """
+
+    verdict: Record
+    asked: Record | None
+    group: str
+    limit: str
+    current: int
+    max: int
+    policy_version: int
+    rule: JsonValue = None
+    counted: list[Member] = []
+    is_same: bool | None = None
+
+
 class Explanation(msgspec.Struct, kw_only=True):
     """What is known of a decision.
 
@@ -52,6 +97,7 @@ class Explanation(msgspec.Struct, kw_only=True):
         record: the journal record at which it was made.
         events: that record's events, in order. commands: its disconnect commands. results: of those.
         because: the records that the decision names.
+        groups: what the group agent said that it rests on.
         rule: the rule by the policy version it was decided by.
         searched_all: False: the search ended at its bound.
     """
@@ -62,6 +108,7 @@ class Explanation(msgspec.Struct, kw_only=True):
     commands: list[JsonValue] = []
     results: list[JsonValue] = []
     because: list[Record] = []
+    groups: list[GroupDecision] = []
     policy_version: int | None = None
     rule: JsonValue = None
     searched_all: bool = True
@@ -84,8 +131,51 @@ async def explain_decision(configuration: Configuration, asked: DecisionId, text
         for name, partition, offset in _named(found):
             if name in journals:
                 found.because.append(await _record(journal, journals[name], name, partition, offset))
-    await _rule(configuration, found)
+        versions = {version.version: version for version in await read_versions(configuration)}
+        for verdict in (found.record, *found.because):
+            if verdict.kind == VERDICT_KIND and (said := _as(GroupVerdict, verdict)) is not None:
+                found.groups += await _group_decision(journal, journals, verdict, said, versions)
+    _rule(found, versions)
     return found
+
+
+async def _group_decision(
+    journal: TopicReader, journals: dict[str, Topic], verdict: Record, said: GroupVerdict, versions: dict[int, PolicyVersion]
+) -> list[GroupDecision]:
+    """The second hop: from a verdict to the question and to those who were counted; nothing for one that tells of no breached limit."""
+    told = breached_by(said)
+    if told is None:
+        return []
+    question, named = slot_records(said)
+    asked = None if question is None else await _record(journal, SLOTS, *_place(question))
+    found = GroupDecision(
+        verdict=verdict,
+        asked=asked,
+        group=said.group,
+        limit=told.limit,
+        current=told.current,
+        max=told.max,
+        policy_version=said.policy_version,
+        rule=_named_rule(versions.get(said.policy_version), {told.limit}),
+    )
+    message = None if asked is None else _as(SlotMessage, asked)
+    version = versions.get(said.policy_version)
+    if message is None or version is None:
+        return [found]
+    records = {}
+    for ref in named:
+        record = await _record(journal, SLOTS, *_place(ref))
+        if (taken := _as(SlotMessage, record)) is not None:
+            records[taken.identity, taken.session] = record, taken
+    again = recount(version.policy, said, message, [taken for _, taken in records.values()])
+    sources = next(name for name, topic in journals.items() if topic is ACCOUNTING)
+    for counted in again.counted:
+        record, taken = records[counted.identity, counted.session]
+        source = await _record(journal, ACCOUNTING, sources, taken.partition, taken.offset)
+        found.counted.append(Member(**counted._asdict(), record=record, source=source))
+    if len(records) == len(named) and (named or not told.current):
+        found.is_same = again.is_same
+    return [found]
 
 
 async def _record(journal: TopicReader, topic: Topic, name: str, partition: int, offset: int) -> Record:
@@ -141,16 +231,32 @@ def _named(found: Explanation) -> list[tuple[str, int, int]]:
     return [place for place in dict.fromkeys(places) if place != own]
 
 
-async def _rule(configuration: Configuration, found: Explanation) -> None:
+def _rule(found: Explanation, versions: dict[int, PolicyVersion]) -> None:
     decided = [each for each in (*found.events, *found.commands) if each.get("policy_version")]
     if not decided:
         return
     found.policy_version = decided[0]["policy_version"]
-    names = {each["rule"] for each in decided if each.get("rule")}
-    for version in await read_versions(configuration):
-        if version.version == found.policy_version:
-            rules = [rule for rules in msgspec.to_builtins(version.policy).values() if isinstance(rules, (list, tuple)) for rule in rules]
-            found.rule = next((rule for rule in rules if rule.get("name") in names), None)
+    found.rule = _named_rule(versions.get(decided[0]["policy_version"]), {each["rule"] for each in decided if each.get("rule")})
+
+
+def _named_rule(version: PolicyVersion | None, names: set[str]) -> JsonValue:
+    """The first rule of these names in a version of the policy, if it is there."""
+    if version is None:
+        return None
+    rules = [rule for rules in msgspec.to_builtins(version.policy).values() if isinstance(rules, (list, tuple)) for rule in rules]
+    return next((rule for rule in rules if rule.get("name") in names), None)
+
+
+def _place(ref: RecordRef) -> tuple[str, int, int]:
+    return ref.topic, ref.partition, ref.offset
+
+
+def _as(kind: type[T], record: Record) -> T | None:
+    """What a record says; None where it is not there, or is none of that kind."""
+    try:
+        return msgspec.convert(record.value, kind) if record.found else None
+    except msgspec.ValidationError:
+        return None
 
 
 def _json(record: ConsumerRecord[Any, Any]) -> JsonValue:

@@ -104,7 +104,8 @@ class GroupVerdict(msgspec.Struct, kw_only=True, omit_defaults=True):
         policy_version: in force in the group's partition of `group.slots`.
         time_ms: the log's time of the message.
         expires_ms: later than that it is old news: the session agent decides anew (asks again; holds again what was to be evicted).
-        because: the record in `group.slots`, what the message rested on, and some of the sessions that were counted.
+        because: the record in `group.slots` and what it rested on; then, where a limit was breached, the records in `group.slots` of the
+            sessions that it counted, if these are few.
         text: the sentence with the figures.
         until_ms: for a quota that is spent: when its window closes, milliseconds since the epoch.
         extra: for a quota that is spent: octets or seconds that an operator gave on top.
@@ -146,6 +147,7 @@ class SlotRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
         stays: its disconnect failed: no limit chooses it again.
         heard_ms: this partition's clock when it was last heard of or asked for.
         partition, offset: the record of `radius.accounting` that led to it.
+        slot_offset: and that of `group.slots`, in this partition; -1: a version before this one did not keep it.
     """
 
     group: str
@@ -160,6 +162,7 @@ class SlotRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     heard_ms: int = 0
     partition: int = 0
     offset: int = 0
+    slot_offset: int = -1
 
 
 class GroupRow(msgspec.Struct, array_like=True, frozen=True, gc=False):

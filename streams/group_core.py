@@ -37,7 +37,7 @@ from schemas.journal import PolicyVersion, QuotaOrder, Tick
 from schemas.topics import ACCOUNTING, SLOTS, policy_row_key
 from streams import clock, group_usage
 from streams.group_limits import Decision, decide, is_stricter, surplus
-from streams.group_table import GroupTable, Tally
+from streams.group_table import GroupTable, Tally, row_of
 from streams.ids import decision_id
 from streams.partition_core import Handler, PartitionCore, newer_version
 from streams.partitioner import partition_of
@@ -220,6 +220,11 @@ class GroupStep:
         """The record of `radius.accounting` that a slot rests on."""
         return RecordRef(self.core.accounting_topic, row.partition, row.offset)
 
+    def slot_ref(self, row: SlotRow) -> RecordRef:
+        """The record of `group.slots` by which a session came in."""
+        offset = row.slot_offset
+        return self.source_ref(row) if offset < 0 else RecordRef(self.core.journal_topic, self.core.partition, offset)
+
     def verdict(
         self, op: Verdict, group: str, identity: str, session: str, time_ms: int, *, partitions: Sequence[int] = (), **more: Any
     ) -> None:
@@ -308,7 +313,7 @@ def _take(step: GroupStep, key: str, message: SlotMessage) -> None:
         for victim, standing in decision.evicted.items():
             going = table.row(victim)
             if going is not None:
-                step.evict(victim, going, standing, message.time_ms, because)
+                step.evict(victim, going, standing, message.time_ms, [*because, *_counted(step, message.group, decision, standing)])
     elif key in table.rows:
         step.slots[key] = None
     _answer(step, message, decision, because)
@@ -362,7 +367,6 @@ def _answer(step: GroupStep, message: SlotMessage, decision: Decision, because: 
     more: dict[str, Any] = {}
     if refused is not None:
         more = {"limit": refused.limit, "current": refused.current, "max": refused.max, "text": _text(refused, message.group)}
-        because = [*because, *_counted(step, message.group, refused.limit)]
     step.tell("granted" if refused is None else "refused")
     step.verdict(
         "answer",
@@ -375,37 +379,25 @@ def _answer(step: GroupStep, message: SlotMessage, decision: Decision, because: 
         passed=decision.passed,
         offset=message.offset,
         nth=message.nth,
-        because=because,
+        because=[*because, *_counted(step, message.group, decision, refused or next(iter(decision.reported), None))],
         **more,
     )
 
 
-def _counted(step: GroupStep, group: str, name: str) -> list[RecordRef]:
-    """The records that some of the counted sessions rest on: those of the alphabet's beginning, so that a restored table names the same."""
+def _counted(step: GroupStep, group: str, decision: Decision, breached: Standing | None) -> list[RecordRef]:
+    """The records of `group.slots` by which those came in whom a breached limit counts; none where they are too many to be named."""
+    if breached is None:
+        return []
     table = step.core.table
-    tally = next(tally for tally in table.tallies(group) if tally.limit.name == name)
-    if tally.current > COUNTED_MAX:
+    tally = next(tally for tally in table.tallies(group) if tally.limit.name == breached.limit)
+    if len(tally.slot_of) > COUNTED_MAX:
         return []  # the count rests on all of `group.slots` up to here
-    rows = (table.row(key) for key in sorted(tally.slot_of)[:COUNTED_MAX])
-    return [step.source_ref(row) for row in rows if row is not None]
+    rows = (table.row(key) for key in sorted(tally.slot_of.keys() - decision.gone[breached.limit]))  # a restored table names the same
+    return [step.slot_ref(row) for row in rows if row is not None]
 
 
 def _row(step: GroupStep, message: SlotMessage) -> SlotRow:
-    clock_ms = step.core.row.clock_ms
-    return SlotRow(
-        message.group,
-        message.identity,
-        message.session,
-        message.device,
-        message.order_ms,
-        clock_ms - message.age_ms,
-        tuple(message.groups),
-        (),
-        message.stays,
-        clock_ms,
-        message.partition,
-        message.offset,
-    )
+    return row_of(message, step.offset, step.core.row.clock_ms)
 
 
 def _enforce(step: GroupStep) -> None:

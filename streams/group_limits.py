@@ -21,12 +21,14 @@ class Decision(NamedTuple):
     Attributes:
         refused: the limit that refuses, if any does; then nobody is evicted. passed, reported: the others that were asked.
         evicted: sessions that have to go, each with the limit that wants it.
+        gone: for each limit that was breached, by name: the sessions that it no longer counted.
     """
 
     refused: Standing | None
     passed: list[Standing]
     reported: list[Standing]
     evicted: dict[str, Standing]
+    gone: dict[str, set[str]]
 
 
 def decide(
@@ -46,7 +48,7 @@ def decide(
         held: limits for which it may evict nobody; None: it may not for any.
     """
     key, row = newcomer
-    decision = Decision(None, [], [], {})
+    decision = Decision(None, [], [], {}, {})
     for tally in tallies:
         limit = tally.limit
         if limit.exempt and is_exempt(limit, row.groups):
@@ -60,13 +62,15 @@ def decide(
         standing = Standing(limit.name, current, limit.max_sessions)
         if current < limit.max_sessions or (slot in tally.slots and slot not in freed):
             decision.passed.append(standing)
-        elif limit.action == "report" or limit.victim == "none":
+            continue
+        decision.gone[limit.name] = gone
+        if limit.action == "report" or limit.victim == "none":
             decision.reported.append(standing)
         elif victims := _victims(tally, rows, gone, held):
             decision.evicted.update(dict.fromkeys(victims, standing))
             decision.passed.append(standing)
         else:
-            return Decision(standing, decision.passed, decision.reported, {})
+            return Decision(standing, decision.passed, decision.reported, {}, decision.gone)
     return decision
 
 

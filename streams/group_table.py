@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Collection, Iterator
 
-from schemas.group import SLOT_ROW, GroupRow, SlotRow, group_key
+from schemas.group import SLOT_ROW, GroupRow, SlotMessage, SlotRow, group_key
 from schemas.policy import Limit
 from streams.rulebook import fits, is_exempt
 
@@ -24,6 +24,31 @@ _unpack = SLOT_ROW.unpacked
 
 Age = tuple[int, int, int, str]
 """(order_ms, source partition, offset, key): the order in which sessions began, the same wherever it is asked."""
+
+
+def row_of(message: SlotMessage, slot_offset: int, clock_ms: int) -> SlotRow:
+    """The row that a take or hold leads to.
+
+    Args:
+        message: what the session agent said.
+        slot_offset: where in `group.slots`.
+        clock_ms: the partition's clock.
+    """
+    return SlotRow(
+        message.group,
+        message.identity,
+        message.session,
+        message.device,
+        message.order_ms,
+        clock_ms - message.age_ms,
+        tuple(message.groups),
+        (),
+        message.stays,
+        clock_ms,
+        message.partition,
+        message.offset,
+        slot_offset,
+    )
 
 
 def age_of(key: str, row: SlotRow) -> Age:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import click
 
 from agents.commands.terminal import Refused, configured, json_option, moment, run
-from agents.explanation import Explanation, Record, explain_decision
+from agents.explanation import Explanation, GroupDecision, Record, explain_decision
 from schemas.codec import JsonValue, dumps
 from schemas.configuration import Configuration
 from streams.ids import parse_decision_id
@@ -21,7 +21,8 @@ def explain(configuration: Configuration, decision_id: str, as_json: bool) -> No
     """Tell what a decision rests on.
 
     That is the journal's record, the events and commands that followed from it, the rule and the policy's version, and the records named
-    as its reason. ID is the id of a session event or of a disconnect command: PARTITION-OFFSET-N-IDENTITY, as in 3-1047-0-alice.
+    as its reason; for a limit of a whole group also the sessions that were counted, and whether the same comes out of these records
+    again. ID is the id of a session event or of a disconnect command: PARTITION-OFFSET-N-IDENTITY, as in 3-1047-0-alice.
     """
     try:
         asked = parse_decision_id(decision_id)
@@ -54,8 +55,26 @@ def _lines(found: Explanation) -> Iterator[str]:
     for record in found.because:
         yield f"  because of {_place(record)}"
         yield from _fields(record.value)
+    for decision in found.groups:
+        yield from _group_lines(decision)
     if not found.searched_all:
         yield "  more may have followed: the search ended at its bound"
+
+
+def _group_lines(decision: GroupDecision) -> Iterator[str]:
+    yield f"  group {decision.group}, limit {decision.limit}: {decision.current} open of {decision.max} allowed"
+    yield f"      said at {_place(decision.verdict)}"
+    yield f"      by policy version {decision.policy_version}" + ("" if decision.rule else " (which names no such rule, or is not there)")
+    if decision.asked is not None:
+        yield f"      asked at {_place(decision.asked)}"
+    for nth, member in enumerate(decision.counted, 1):
+        yield f"      counted {nth}: {member.session} of {member.identity}, slot {member.slot}"
+        yield f"          came in at {_place(member.record)}"
+        yield f"          which rests on {_place(member.source)}"
+    if not decision.counted and decision.current and decision.asked is not None:
+        yield f"      counted in all of {decision.asked.topic} partition {decision.asked.partition} before that: too many to be named"
+    if decision.is_same is not None:
+        yield "      made again from these records: " + ("the same" if decision.is_same else "NOT the same")
 
 
 def _place(record: Record) -> str:

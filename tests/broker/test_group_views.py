@@ -1,5 +1,6 @@
 """What an operator sees of a group and orders about it, in the running product: `curfew groups count`, `curfew quota ... group:NAME`."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +76,46 @@ async def test_a_group_is_counted_its_quota_shown_and_topped_up_so_that_its_memb
             await eventually(window, lambda seen: [(each["used"], each["extra"]) for each in seen] == [(0, 1024)])
             assert len(await product.commands()) == 2
             assert not await product.records(REJECTED)
+
+
+async def test_a_group_s_verdict_is_explained_down_to_the_slots_that_were_counted_and_comes_out_of_these_records_again(
+    kafka: Kafka, prefix: str, tmp_path: Path
+):
+    """4.9: event -> verdict -> group.slots -> the sessions' own records; the decision is made again from exactly those records."""
+    async with small_nas(lambda _: ACK) as nas:
+        product = product_with(tmp_path, kafka.bootstrap, prefix, nas)
+        async with running(product, POLICY.replace("= 3", "= 2")):
+            for user in ("ann", "eve", "zoe"):
+                await product.curfew("groups", "set", user, "staff")
+            nas.account("Start", of("ann", "a1", PHONE))
+            nas.account("Start", of("eve", "e1", LAPTOP))
+            await eventually(lambda: objects(product, "groups", "count", "staff"), lambda seen: seen[0]["sessions"] == 2)
+            nas.account("Start", of("zoe", "z1", PHONE))
+            (breached,) = await product.wait_for_events(1, "limit.breached")
+            (found,) = await objects(product, "explain", breached["id"])
+            (said,) = found["groups"]
+            assert (said["group"], said["limit"], said["current"], said["max"], said["policy_version"]) == ("staff", "staff-three", 2, 2, 1)
+            assert said["is_same"]
+            assert [(each["identity"], each["session"]) for each in said["counted"]] == [("ann", "s:ap/a1"), ("eve", "s:ap/e1")]
+            assert made_again(said) == (False, breached["current"], breached["max"], breached["text"])
+            assert {each["record"]["topic"] for each in said["counted"]} == {f"{prefix}group.slots"}
+            assert [each["source"]["value"]["acct_session_id"] for each in said["counted"]] == ["a1", "e1"]
+            told = await product.curfew("explain", breached["id"])
+            for words in (
+                "group staff, limit staff-three: 2 open of 2 allowed",
+                "by policy version 1",
+                f"counted 1: s:ap/a1 of ann, slot {PHONE.lower().replace('-', ':')}",
+                "made again from these records: the same",
+            ):
+                assert words in told, told
+            assert not await product.records(REJECTED)
+
+
+def made_again(said: dict[str, Any]) -> tuple[bool, int, int, str]:
+    """Whether the session gets a slot, and the sentence: counted by hand, from the question, the slots and the rule alone."""
+    asked, rule = said["asked"]["value"], said["rule"]
+    slots = {json.dumps([taken["identity"], taken["device"]]) for taken in (each["record"]["value"] for each in said["counted"])}
+    assert all(each["record"]["value"]["group"] == asked["group"] for each in said["counted"])
+    granted = json.dumps([asked["identity"], asked["device"]]) in slots or len(slots) < rule["max_sessions"]
+    text = f"{rule['applies_to']} limit {rule['name']} in {asked['group']}: {len(slots)} open of {rule['max_sessions']} allowed"
+    return granted, len(slots), rule["max_sessions"], text
