@@ -38,8 +38,11 @@ class Broken(AssertionError):  # noqa: N818 - it says what is broken
     """An invariant does not hold. `law` is its name; the message is for people."""
 
     def __init__(self, law: str, text: str) -> None:
-        super().__init__(f"{law}: {text}")
+        super().__init__(law, text)  # both, so that it comes whole from another process
         self.law = law
+
+    def __str__(self) -> str:
+        return "{}: {}".format(*self.args)
 
 
 class Spans:
@@ -94,7 +97,7 @@ class Checks:
         self._ids: set[str] = set()
         self._stopped: dict[str, int] = {}
         self._boots: set[tuple[int, str]] = set()
-        self._heard_ms: dict[str, int] = {}
+        self._heard_ms: dict[tuple[str, int | None], int] = {}
         self._ordered: dict[str, tuple[str, int]] = {}
         self._in_flight: dict[Place, str] = {}
 
@@ -108,6 +111,8 @@ class Checks:
                 _broken("same-again", f"record {offset} of partition {worker.partition} gave other outputs to the worker that came after")
             return
         known.append(out)
+        if stored.kind == "tick" and not out:
+            return
         session = stored.packet.session if stored.packet is not None else None
         if stored.kind == "result":
             self._take_result(_result(stored.value))
@@ -163,7 +168,8 @@ class Checks:
         if rule is None:
             _broken("stale-without-rule", f"{session.uid}")
         traits = self._traits[event.nas]
-        heard_ms = self._heard_ms[session.uid]
+        # Who was replaced at his port is ended by his own partition, which tells no other: a shadow of his dies of its own silence.
+        heard_ms = self._heard_ms[session.uid, worker.partition if session.ended_by == "replaced" else None]
         forgiven_ms = self._window_ms(event.nas) + CAP_TICKS * self._story.tick_ms
         silent_ms = stored.at_ms - heard_ms
         deaf_ms = self.deaf[event.nas].within(heard_ms, stored.at_ms, forgiven_ms)
@@ -208,7 +214,7 @@ class Checks:
     def _session(self, worker: Worker, stored: Stored, session: TrueSession) -> None:
         """After a record about a session: usage never falls, is never more than the truth, and exact once the Stop is in."""
         assert stored.packet is not None
-        self._heard_ms[session.uid] = stored.at_ms
+        self._heard_ms[session.uid, None] = self._heard_ms[session.uid, worker.partition] = stored.at_ms
         if stored.packet.status == "Stop":
             self._stopped.setdefault(session.uid, worker.partition)
         key = session_key(session.nas.traits.name, session.session_id)
@@ -280,12 +286,14 @@ class Checks:
 
     def _twice(self, uid: str, *found: tuple[Place, SessionRow]) -> None:
         """One session in two partitions: while one of them asks, where both have ended, or where the journal holds the Start behind what
-        came after it (whose question was answered before): that one asks when it has been silent for too long."""
+        came after it (whose question was answered before), or Start and Interims behind the Stop: that one asks when it has been silent for
+        too long."""
         if any(claims.is_open_question(row) for _, row in found) or all(row.state == "ended" for _, row in found):
             return
         journaled = [(self._system.journal[place[0]][row.opened_offset].at_ms, row) for place, row in found]
         late_ms, late = max(journaled, key=lambda one: (one[0], one[1].opened_by == "Start"))
-        if late.opened_by != "Start" or late.interims or late_ms < min(journaled, key=lambda one: one[0])[0]:
+        has_more = late.interims and not any(row.state == "ended" for _, row in found)
+        if late.opened_by != "Start" or has_more or late_ms < min(journaled, key=lambda one: one[0])[0]:
             _broken("twice", f"{uid} is in {found[0][0]} and in {found[1][0]}")
 
     def _dead(self, worker: Worker, row: SessionRow, session: TrueSession, now_ms: int) -> None:
@@ -300,12 +308,11 @@ class Checks:
         keepers_ms = [other.started_ms for other in session.nas.sessions.values() if other.user.startswith("stays")]
         if not keepers_ms:
             return
-        since_ms = max(self._heard_ms[session.uid], heard_since_ms, self.policy_ms, *keepers_ms)
+        since_ms = max(self._heard_ms[session.uid, None], heard_since_ms, self.policy_ms, *keepers_ms)
         bound_ms = (rule.times * interval_s + 2 * traits.interval_s + 60) * 1000
         if now_ms - since_ms > bound_ms:
-            text = (
-                f"{session.uid} has ended by {session.ended_by} at {session.ended_ms}, was journaled last at {self._heard_ms[session.uid]}"
-            )
+            last_ms = self._heard_ms[session.uid, None]
+            text = f"{session.uid} has ended by {session.ended_by} at {session.ended_ms}, was journaled last at {last_ms}"
             _broken("dead-not-found", f"{text}, and is open at {now_ms}; {row.nas} has been heard since {heard_since_ms}")
 
     def _window_ms(self, nas: str) -> int:
@@ -335,24 +342,20 @@ class Checks:
         if wrong := [command_id for command_id in self._ordered if finals[command_id] != 1 and (finals[command_id] or command_id in old)]:
             _broken("one-final-result", f"{[(one, self._ordered[one], finals[one]) for one in wrong]}")
 
-    def same_again(self, cuts: list[list[int]]) -> None:
-        """The journal from its first record, cut at these offsets, gives the same outputs and the same rows."""
-        for worker, partition_cuts in zip(self._system.workers, cuts, strict=True):
-            journal, outputs = self._system.journal[worker.partition], self.outputs[worker.partition]
-            replayed = Worker(worker.partition, self._story.partitions)
-            for offset, stored in enumerate(journal):
-                if offset in partition_cuts:
-                    replayed.checkpoint()
-                    replayed.restore()
-                out: list[Output] = []
-                replayed.core.apply(offset, stored.kind, stored.key, stored.value, out)
-                if out != outputs[offset]:
-                    _broken(
-                        "same-again",
-                        f"record {offset} of partition {worker.partition}, cut at {partition_cuts}: {out} != {outputs[offset]}",
-                    )
-            if _all(replayed.core) != _all(worker.core):
-                _broken("same-rows", f"partition {worker.partition}, cut at {partition_cuts}")
+    def same_again(self, partition: int, cuts: list[int]) -> None:
+        """A partition's journal from its first record, cut at these offsets, gives the same outputs and the same rows."""
+        outputs = self.outputs[partition]
+        replayed = Worker(partition, self._story.partitions)
+        for offset, stored in enumerate(self._system.journal[partition]):
+            if offset in cuts:
+                replayed.checkpoint()
+                replayed.restore()
+            out: list[Output] = []
+            replayed.core.apply(offset, stored.kind, stored.key, stored.value, out)
+            if out != outputs[offset]:
+                _broken("same-again", f"record {offset} of partition {partition}, cut at {cuts}: {out} != {outputs[offset]}")
+        if _all(replayed.core) != _all(self._system.workers[partition].core):
+            _broken("same-rows", f"partition {partition}, cut at {cuts}")
 
 
 def _all(core: SessionCore) -> dict[str, object]:

@@ -57,16 +57,15 @@ class GroupChecks:
         if missing := [w for w in windows if w.reached and now_ms < w.until_ms and (w.rule, w.group) not in told]:
             raise Broken("spent-told", str(missing))
 
-    def same_again(self, cuts: list[list[int]]) -> None:
-        """`group.slots` from its first record, cut at these offsets, gives the same outputs and the same rows."""
-        for worker, partition_cuts in zip(self._system.group_workers, cuts, strict=True):
-            replayed = GroupWorker(worker.partition, self._system.partitions)
-            for offset, stored in enumerate(self._system.slots[worker.partition]):
-                if offset in partition_cuts:
-                    replayed.checkpoint()
-                    replayed.restore()
-                out: list[Output] = []
-                replayed.core.apply(offset, stored.kind, stored.key, stored.value, out)
-                self.applied(replayed, offset, stored, out)
-            if holdings(replayed.core) != holdings(worker.core):
-                raise Broken("same-rows", f"groups, partition {worker.partition}, cut at {partition_cuts}")
+    def same_again(self, partition: int, cuts: list[int]) -> None:
+        """A partition of `group.slots` from its first record, cut at these offsets, gives the same outputs and the same rows."""
+        replayed = GroupWorker(partition, self._system.partitions)
+        for offset, stored in enumerate(self._system.slots[partition]):
+            if offset in cuts:
+                replayed.checkpoint()
+                replayed.restore()
+            out: list[Output] = []
+            replayed.core.apply(offset, stored.kind, stored.key, stored.value, out)
+            self.applied(replayed, offset, stored, out)
+        if holdings(replayed.core) != holdings(self._system.group_workers[partition].core):
+            raise Broken("same-rows", f"groups, partition {partition}, cut at {cuts}")

@@ -2,6 +2,9 @@
 
 An event is (time, what, arguments); logins bear a number that is the session's own, so that an event can be dropped from a story and the
 others still mean the same.
+
+A seed's `first_told` is what happens; `story_of` tells the same at one of several paces: what costs is the number of ticks, and a network
+that reports each half hour needs few of them a day. `first_told` is never changed, so that a seed that failed once can be told again.
 """
 
 from __future__ import annotations
@@ -65,6 +68,7 @@ class Story(NamedTuple):
     Attributes:
         skew_ms: the second ingest's wall clock less the first one's. loss: per cent of datagrams. delay_ms: the longest way of one.
         renamed: per cent of sessions whose User-Name changes under way.
+        slots_ticks: `group.slots` has each such tick of the journal's. replayed: so many partitions are played again at the end, at most.
     """
 
     seed: int
@@ -77,10 +81,69 @@ class Story(NamedTuple):
     length_ms: int
     events: tuple[Event, ...]
     renamed: int = 0
+    slots_ticks: int = 1
+    replayed: int = 3
+
+
+class Pace(NamedTuple):
+    """How fast a story is told.
+
+    Attributes:
+        times: so many times as long as it was told first. intervals_s: of the NASes' Interims; none: as they were.
+        ticks: so many lie in the shortest of those at least.
+        slots_ticks: as in the story.
+    """
+
+    times: float
+    intervals_s: tuple[int, ...]
+    ticks: tuple[int, ...]
+    slots_ticks: tuple[int, ...]
+
+
+PACES = (
+    *(Pace(0.5, (60, 60, 120), (6, 6, 12), (1, 4, 4, 4)),) * 10,
+    *(Pace(1, (), (), (1,)),) * 1,
+    *(Pace(3, (300, 300, 600), (6, 6, 12), (1, 4, 4, 4)),) * 8,
+    *(Pace(30, (1_800, 3_600), (30,), (4,)),) * 1,
+)
+"""Half of all stories are dense, one of twenty is as it was told first, some take hours, and one of twenty takes a day or two."""
+PARTITIONS_MOST = (2, 2, 3)
+TICK_MS_MAX = 60_000
+OUTAGES = {"reboot": 1, "uplink": 1, "ingest": 1, "kafka": 0, "worker": 1, "kicker": 0}
+"""Which argument says how long a trouble lasts."""
+LONG = 0.3
+"""So many of them last as much longer as the story; the others are short in long stories too."""
 
 
 def story_of(seed: int) -> Story:
-    """The story of a seed."""
+    """The story of a seed, at its pace."""
+    chance = Random(f"pace {seed}")
+    story, pace = first_told(seed), chance.choice(PACES)
+    if not pace.intervals_s:
+        return story
+    nases = tuple(traits._replace(interval_s=chance.choice(pace.intervals_s)) for traits in story.nases)
+    tick_ms = min(TICK_MS_MAX, min(traits.interval_s for traits in nases) * 1000 // chance.choice(pace.ticks))
+
+    def told(event: Event) -> Event:
+        arguments = list(event.arguments)
+        if event.what in OUTAGES and pace.times > 1 and chance.random() < LONG:
+            place = OUTAGES[event.what]
+            arguments[place] = round(int(arguments[place]) * pace.times)
+        return Event(round(event.at_ms * pace.times), event.what, tuple(arguments))
+
+    return story._replace(
+        partitions=min(story.partitions, chance.choice(PARTITIONS_MOST)),
+        tick_ms=tick_ms,
+        nases=nases,
+        length_ms=round(story.length_ms * pace.times),
+        events=tuple(map(told, story.events)),
+        slots_ticks=chance.choice(pace.slots_ticks),
+        replayed=1,
+    )
+
+
+def first_told(seed: int) -> Story:
+    """The story of a seed as it was told first."""
     chance = Random(seed)
     skew_ms = chance.choice((0, 0, 250, 3_600_000, -3_600_000))
     nases = tuple(_traits(chance, number, must_stamp=abs(skew_ms) > 1_000) for number in range(chance.randint(1, 3)))

@@ -79,6 +79,7 @@ class Ingest:
         self.talking.configure({nas.name: nas.interim_interval_s for nas in nases if nas.interim_interval_s is not None})
         self.duplicates: Duplicates[Packet] = Duplicates(ANSWER_KEPT_MS, 10_000)
         self.waiting: list[Waiting] = []
+        self.ticks = 0
 
 
 C = TypeVar("C", SessionCore, GroupCore)
@@ -128,6 +129,7 @@ class System:
 
     Args:
         nases: its NASes. partitions: of each topic. tick_ms: of its ingests. skew_ms: of the second ingest's clock.
+        slots_ticks: each such tick comes to `group.slots`, whose writer is as late as that.
         now: the true time. later: do something after so many ms. request: put a Disconnect-Request on the wire.
         applied: is told of each journal record and what followed.
         group_applied: likewise for `group.slots`.
@@ -139,6 +141,7 @@ class System:
         partitions: int,
         tick_ms: int,
         skew_ms: int,
+        slots_ticks: int,
         *,
         now: Callable[[], int],
         later: Callable[[int, Callable[[], None]], None],
@@ -149,6 +152,8 @@ class System:
     ) -> None:
         self.partitions = partitions
         self.tick_ms = tick_ms
+        self._slots_ticks = slots_ticks
+        self._commit_ms = max(COMMIT_MS, tick_ms)
         self.journal: list[list[Stored]] = [[] for _ in range(partitions)]
         self.commands: list[list[Output]] = [[] for _ in range(partitions)]
         self.results: list[list[DisconnectResult]] = [[] for _ in range(partitions)]
@@ -182,16 +187,18 @@ class System:
 
     def append(self, kind: str, partition: int, key: bytes | None, value: bytes, packet: Packet | None = None) -> None:
         """Append to the journal, and let the workers that are there apply it."""
+        stored = Stored(kind, key, value, self._now(), packet)
         for number in range(self.partitions) if partition == EVERY_PARTITION else (partition,):
-            self.journal[number].append(Stored(kind, key, value, self._now(), packet))
+            self.journal[number].append(stored)
             self.catch_up(self.workers[number])
         if kind == "policy":
             self.append_slots(kind, partition, key, value)
 
     def append_slots(self, kind: str, partition: int, key: bytes | None, value: bytes) -> None:
         """Append to `group.slots`, and let the group agents that are there apply it."""
+        stored = Stored(kind, key, value, self._now(), None)
         for number in range(self.partitions) if partition == EVERY_PARTITION else (partition,):
-            self.slots[number].append(Stored(kind, key, value, self._now(), None))
+            self.slots[number].append(stored)
             self.catch_up_groups(number)
 
     def start_worker(self, number: int) -> None:
@@ -222,17 +229,22 @@ class System:
             out: list[Output] = []
             worker.core.apply(offset, stored.kind, stored.key, stored.value, out)
             self._applied(worker, offset, stored, out)
-            self._between += [output for output in out if output.topic in (ACCOUNTING.name, SLOTS.name)]
-            commands = [output for output in out if output.topic == COMMANDS.name]
-            for output in commands:
-                self.commands[output.partition].append(output)
-            if commands:
-                self._later(1, self.poll)
+            if out:
+                self._publish(out)
         self._relay()
+
+    def _publish(self, out: list[Output]) -> None:
+        """What a session agent said is in the topics of the group agents, of other partitions and of the kicker."""
+        self._between += [output for output in out if output.topic in (ACCOUNTING.name, SLOTS.name)]
+        commands = [output for output in out if output.topic == COMMANDS.name]
+        for output in commands:
+            self.commands[output.partition].append(output)
+        if commands:
+            self._later(1, self.poll)
 
     def _relay(self) -> None:
         """Append what the partitions' agents have for each other."""
-        if self._is_relaying:
+        if self._is_relaying or not self._between:
             return
         self._is_relaying = True
         while self._between:
@@ -284,9 +296,10 @@ class System:
             ingest.talking.repeat()  # Kafka is away: one tick waits, not a row of them
         else:
             self._file(ingest, Waiting("tick", EVERY_PARTITION, None, tick, None, lambda: None))
-        if not self.kafka_away:
+        if not self.kafka_away and ingest.ticks % self._slots_ticks == 0:
             bare = encode(ingest.talking.bare_tick(self.mono_ms(number), self.wall_ms(number)))
             self.append_slots("tick", EVERY_PARTITION, None, bare)
+        ingest.ticks += 1
         self._later(self.tick_ms, lambda: self._tick(number, ingest))
 
     def _file(self, ingest: Ingest, item: Waiting) -> None:
@@ -340,7 +353,7 @@ class System:
             part.resumed()
             self._parts.append(part)
         self._later(1, self.poll)
-        self._later(COMMIT_MS, lambda parts=self._parts: self._commit(parts))  # type: ignore[misc]
+        self._later(self._commit_ms, lambda parts=self._parts: self._commit(parts))  # type: ignore[misc]
 
     def kill_kicker(self) -> None:
         """Its sockets and what it knew are lost."""
@@ -351,7 +364,7 @@ class System:
         if self.dispatcher is not None and parts is self._parts:
             if not self.kafka_away:
                 self._committed = [part.commit_point for part in parts]
-            self._later(COMMIT_MS, lambda: self._commit(parts))
+            self._later(self._commit_ms, lambda: self._commit(parts))
 
     def poll(self) -> None:
         """Read what is new in `disconnect.commands`."""

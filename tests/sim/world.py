@@ -23,6 +23,8 @@ KEPT = 25
 """So many times as often does a NAS try that keeps its records, and says since when."""
 STATUS = {"Start": 1, "Stop": 2, "Interim-Update": 3, "Accounting-On": 7, "Accounting-Off": 8}
 WORD = 1 << 32
+RATE_MAX, OFTEN_S = 300, 300
+"""Octets in a millisecond at most; without Gigawords fewer where Interims are rarer, since only a fall by half a word is a wrap."""
 
 
 @dataclass
@@ -138,7 +140,8 @@ class World:
         self._comings[number] = nth = self._comings.get(number, -1) + 1
         uid = f"u{number}-{nth}"
         nas.counter += 1
-        rate = 1 + int(luck(self._seed, uid, "rate") * 300)
+        rate_max = RATE_MAX if nas.traits.gigawords else min(RATE_MAX, RATE_MAX * OFTEN_S**2 // nas.traits.interval_s**2)
+        rate = 1 + int(luck(self._seed, uid, "rate") * rate_max)
         session = TrueSession(uid, nas, f"{nas.counter:08x}", user, device, self.now(), rate, names=self._names_of(uid, user))
         self.sessions[uid] = nas.sessions[session.session_id] = session
         self._say(session, "Start")
