@@ -41,7 +41,7 @@ class SessionRow(msgspec.Struct, array_like=True, gc=False):
 
     Attributes:
         device: the Calling-Station-Id as one MAC notation (lower case, colons), where it is one.
-        order_ms: its place among others: arrival of its first record, less Acct-Session-Time if that is an Interim.
+        order_ms: its place among others: arrival of its first record, less Acct-Delay-Time, and less Acct-Session-Time if that is no Start.
         opened_offset: the journal offset of its first record.
         opened_by: the Acct-Status-Type of that record.
         started_ms: by the NAS's word: the Start's event time, else the smallest (event time less Acct-Session-Time).
@@ -69,6 +69,7 @@ class SessionRow(msgspec.Struct, array_like=True, gc=False):
         claim_offset: the record since which the other partitions are to be asked whether they hold this session under another identity;
             -1: they are not. claim_batch: the tick that asked them, until all have answered. claimed_ms: `heard_ms` when they were to be
             asked because it is silent.
+        before: `order_ms` and Acct-Session-Time of the session that had its Acct-Session-Id before it, and was replaced by it.
     """
 
     nas: str
@@ -146,6 +147,7 @@ class SessionRow(msgspec.Struct, array_like=True, gc=False):
     claim_batch: int = -1
     claimed_ms: int = -1
     asked_at: tuple[tuple[str, int], ...] = ()
+    before: tuple[int, int] | None = None
 
 
 DISCONNECT_FIELDS = (

@@ -227,14 +227,13 @@ def _yields(mine: SessionRow, asker: Claim, asker_goes_first: bool, behind_ms: i
         return True
     if asker.silent:  # and so is this one, or it has ended
         return mine_s < its_s or (mine_s == its_s and open_here and asker_goes_first)
-    if not asker.counts:
-        return False
-    # It was just heard of. A shorter Acct-Session-Time is of a record that was overtaken, or of another session under the same id.
     if unheard_ms > TOLERANCE_MS + behind_ms + max(0, asker.last_seen_ms - asker.event_ms):
         return True
     if are_two:
         return asker.state != "ended" and mine.order_ms < asker.order_ms
-    return behind_ms <= CATCHES_UP_MS and (its_s >= mine_s or 1000 * (mine_s[0] - its_s[0]) > TOLERANCE_MS)
+    # It was just heard of. A shorter Acct-Session-Time is of a record that was overtaken, or of another session under the same id.
+    is_news = asker.counts and behind_ms <= CATCHES_UP_MS
+    return is_news and (its_s >= mine_s or 1000 * (mine_s[0] - its_s[0]) > TOLERANCE_MS)
 
 
 def _life(session: SessionRow | Claim) -> tuple[int, bool]:

@@ -54,18 +54,19 @@ def is_newer(row: SessionRow, record: AccountingRecord) -> bool:
     return record.event_ms > row.event_ms or (record.session_time_s or 0) > (row.session_time_s or 0)
 
 
-def new_row(record: AccountingRecord, session_id: Text, offset: int) -> SessionRow:
-    """A row for a session first heard of in this record; usage and attributes are not merged yet."""
-    implied_ms = 0 if record.status == "Start" else 1000 * (record.session_time_s or 0)
+def new_row(record: AccountingRecord, session_id: Text, offset: int, before: SessionRow | None = None) -> SessionRow:
+    """A row for a session first heard of in this record, which replaces the one before; usage and attributes are not merged yet."""
+    lasted_s = 0 if record.status == "Start" else record.session_time_s or 0
     return SessionRow(
         record.nas,
         session_id,
         record.identity,
         "open",
         source=record.source,
-        order_ms=record.received_ms - implied_ms,
+        order_ms=record.received_ms - 1000 * ((record.acct_delay_s or 0) + lasted_s),
         opened_offset=offset,
         opened_by=record.status,
+        before=None if before is None else (before.order_ms, before.session_time_s or 0),
     )
 
 

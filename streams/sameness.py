@@ -36,8 +36,10 @@ def sameness(row: SessionRow, record: AccountingRecord, clock_ms: int) -> Samene
     if start_ms is None or row.started_ms is None:
         return "same"
     if record.status != "Start":
-        if _began_together(row, record):
+        if _began_at(row.order_ms, record):
             return "same"
+        if row.before is not None and _began_at(row.before[0], record) and (record.session_time_s or 0) <= row.before[1]:
+            return "earlier"  # what is known already of the session that was here before it
         # An Interim's or Stop's start is computed: it must lie after the whole life of the old session as we know it.
         if start_ms > row.event_ms + TOLERANCE_MS:
             return "later"
@@ -50,12 +52,12 @@ def sameness(row: SessionRow, record: AccountingRecord, clock_ms: int) -> Samene
     return "earlier" if start_ms < row.started_ms - tolerance_ms and _knows_better(row, record, clock_ms) else "same"
 
 
-def _began_together(row: SessionRow, record: AccountingRecord) -> bool:
-    """Whether the record's session began when the row's did, by arrival: so it is the same, though the NAS's clock was set meanwhile."""
+def _began_at(order_ms: int, record: AccountingRecord) -> bool:
+    """Whether the record's session began when another one did, by arrival: so it is the same, though the NAS's clock was set meanwhile."""
     if record.session_time_s is None:
         return False
     began_ms = record.received_ms - 1000 * ((record.acct_delay_s or 0) + record.session_time_s)
-    return abs(began_ms - row.order_ms) <= TOLERANCE_MS
+    return abs(began_ms - order_ms) <= TOLERANCE_MS
 
 
 def _both_believed(row: SessionRow, record: AccountingRecord) -> bool:
@@ -66,10 +68,12 @@ def _knows_better(row: SessionRow, record: AccountingRecord, clock_ms: int) -> b
     """Whether the row's start can show that a record with an older time is of a session before.
 
     One clock, the NAS's, has told both; or an Acct-Session-Time is longer than the row's session can have lasted. A time of arrival alone
-    silences no session: an ingest's clock is behind the other's, or was set. A Stop or Start it may keep out, which does no harm.
+    silences no session: an ingest's clock is behind the other's, or was set. A Stop or Start it may keep out, which does no harm, and an
+    Interim that says no more than is known.
     """
     if not row.start_seen and row.session_time_s is None:
         return False  # the row's start is the time of an Interim that did not say how long its session had lasted
     if record.status != "Interim-Update" or _both_believed(row, record):
         return True
-    return 1000 * (record.session_time_s or 0) > clock_ms - row.opened_clock_ms + TOLERANCE_MS
+    told_s = record.session_time_s or 0
+    return told_s <= (row.session_time_s or 0) or 1000 * told_s > clock_ms - row.opened_clock_ms + TOLERANCE_MS

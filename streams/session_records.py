@@ -70,7 +70,7 @@ def _session(step: Step, record: AccountingRecord, session_id: Text) -> None:
     row = step.change.session(key)
     same = "same" if row is None else sameness.sameness(row, record, step.core.row.clock_ms)
     status: transitions.Input = record.status  # type: ignore[assignment]  # one of SESSION_STATUSES
-    action = transitions.action_for(row, status, same)
+    action, before = transitions.action_for(row, status, same), row
     if action == "replace" and row is not None:
         if row.state != "ended":
             _supersede(step, row)
@@ -79,7 +79,7 @@ def _session(step: Step, record: AccountingRecord, session_id: Text) -> None:
     if action == "ignore":
         return
     if row is None:
-        _open(step, key, merge.new_row(record, session_id, step.offset), record)
+        _open(step, key, merge.new_row(record, session_id, step.offset, before), record)
         return
     _known(step, row, record, action)
 

@@ -28,8 +28,11 @@ def replaced_by(newcomer: SessionRow, others: list[SessionRow]) -> list[SessionR
 
 
 def _is_replaced(row: SessionRow, newcomer: SessionRow) -> bool:
-    if (newcomer.started_ms or 0) < row.event_ms or not boots.same_device(newcomer, row):
+    started_ms = newcomer.started_ms or 0
+    if started_ms < row.event_ms or not boots.same_device(newcomer, row):
         return False
+    if started_ms == row.started_ms and row.start_believed:
+        return False  # Event-Timestamps are whole seconds: nobody knows which of two Starts in one was first
     if _same(newcomer.device, row.device) and _same_port(newcomer, row):
         return True
     address = newcomer.framed_ip_address

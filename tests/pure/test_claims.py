@@ -274,6 +274,27 @@ def test_a_session_under_the_id_of_another_device_takes_over_neither_its_start_n
     partitions.nothing_else()
 
 
+def test_an_interim_that_says_how_late_it_is_is_of_the_session_that_began_so_long_before_it() -> None:
+    """2.10, 2.1: kept while the NAS's uplink was away; by its Acct-Session-Time alone it would be of a session that began since."""
+    late = {"event_source": "acct-delay-time", "late_s": 240, "acct_delay_s": 240}
+    partitions = mesh(start(identity=OUTER, event_source="arrival"), interim(identity=REAL, at_s=120, **late)).pass_time(1)
+    assert [kind for kind, identity in partitions.types() if identity == OUTER] == ["session.started", "session.moved"]
+    row = partitions.of(REAL).open_row()
+    assert (row.started_ms, row.session_time_s) == (T0_MS, 120)
+    partitions.nothing_else()
+
+
+def test_a_session_whose_first_record_comes_late_does_not_yield_to_one_of_another_device_that_began_before_it() -> None:
+    """2.10, 2.1: the NAS has rebooted while its uplink was away, and gave the Acct-Session-Id anew."""
+    late = {"event_source": "acct-delay-time", "late_s": 150, "acct_delay_s": 150}
+    partitions = mesh(start(identity=OUTER, event_source="arrival"), interim(identity=OUTER, at_s=120, event_source="arrival"))
+    partitions.feed(interim(identity=REAL, at_s=420, session_time_s=120, mac="02-00-00-00-00-02", **late)).pass_time(1)
+    assert partitions.of(OUTER).ended_row().said_by == "superseded"
+    assert partitions.of(REAL).open_row().started_ms == T0_MS + 300_000
+    assert [kind for kind, identity in partitions.types() if identity == REAL] == ["session.started"]
+    partitions.nothing_else()
+
+
 def test_a_late_stop_of_another_device_ends_no_living_session_under_its_id() -> None:
     """2.10, 2.1: it says that it lasted longer, and is not of this session."""
     arrival = {"event_source": "arrival"}

@@ -106,6 +106,29 @@ def test_without_believed_clocks_an_interim_of_a_longer_session_than_the_one_tha
     journal.nothing_else()
 
 
+def test_without_believed_clocks_what_is_known_of_the_session_before_is_not_merged_into_the_one_that_has_its_id_now() -> None:
+    """2.1: an outage put another ingest's copies of its Interims behind the Start that replaced it; a living one says more each time."""
+    journal = play(start(at_s=0, **UNBELIEVED), interim(at_s=60, input_octets=900, **UNBELIEVED), start(at_s=200, **UNBELIEVED))
+    journal.events()
+    journal.feed(interim(at_s=63, session_time_s=60, input_octets=900, **UNBELIEVED))
+    row = journal.open_row()
+    assert (row.started_ms, row.session_time_s, row.input_octets) == (T0_MS + 200_000, None, None)
+    journal.nothing_else()
+    journal.feed(interim(at_s=260, session_time_s=60, input_octets=5, **UNBELIEVED))
+    assert journal.open_row().input_octets == 5
+    assert journal.types() == ["session.updated"]
+    journal.nothing_else()
+
+
+def test_without_believed_clocks_an_older_interim_that_says_no_more_than_is_known_is_not_merged() -> None:
+    """2.1: it is of the session that had its Acct-Session-Id before; and of a session that lives it would be no news."""
+    journal = play(interim(at_s=660, session_time_s=240, input_octets=5, **UNBELIEVED))
+    journal.feed(interim(at_s=252, session_time_s=240, input_octets=900, **UNBELIEVED))
+    assert journal.open_row().input_octets == 5
+    assert journal.types() == ["session.started"]
+    journal.nothing_else()
+
+
 def test_a_time_of_arrival_alone_makes_no_record_an_older_one() -> None:
     """2.1, 3.5: it came through an ingest that is an hour behind; the session lives, and is not taken for silent."""
     journal = play(tick(0), start(at_s=3600, **UNBELIEVED)).pass_time(60, "ap1")

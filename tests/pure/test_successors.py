@@ -39,6 +39,15 @@ def test_the_same_device_on_the_same_port_or_with_the_same_address_replaces_its_
     assert replaced_by(replace(NEW, **changes), [OLD]) == ([OLD] if is_replaced else [])
 
 
+def test_of_two_starts_in_one_second_of_the_nas_neither_is_known_to_be_the_later() -> None:
+    """2.5: the first one's may have overtaken the second one's on the way."""
+    first = replace(OLD, started_ms=T0_MS, start_seen=True, start_believed=True, event_believed=True)
+    assert replaced_by(replace(NEW, started_ms=T0_MS), [first]) == []
+    assert replaced_by(replace(NEW, started_ms=T0_MS + 1_000), [first]) == [first]
+    heard_since = replace(first, event_ms=T0_MS + 1_000)
+    assert replaced_by(replace(NEW, started_ms=T0_MS + 1_000), [heard_since]) == [heard_since]
+
+
 def test_ports_that_differ_by_name_are_two() -> None:
     """2.5: a NAS whose NAS-Port is the same for all."""
     assert replaced_by(replace(NEW, nas_port_id="lan2", framed_ip_address=None), [replace(OLD, nas_port_id="lan1")]) == []
