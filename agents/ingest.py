@@ -11,10 +11,10 @@ if and only if Kafka acknowledged something after it came. Several processes sha
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
-import signal
 import socket
 import time
 from collections import Counter
@@ -25,6 +25,7 @@ from agents import metrics
 from agents.health import Health
 from agents.journal_writer import ACCOUNTING_KIND, TICK_KIND, Headers, Item, JournalWriter, Lane
 from agents.radsec import Radsec
+from agents.reloading import Reread, reloading
 from agents.tasks import end
 from agents.udp import Address, Receiver, SampledLog
 from schemas.codec import encode
@@ -316,7 +317,7 @@ async def run_ingest(
     health: Health,
     stop: asyncio.Event,
     *,
-    reread: Callable[[], Configuration] | None = None,
+    reread: Reread | None = None,
     on_listening: Callable[[Ingest], None] | None = None,
 ) -> None:
     """Run one process's worth of ingest until `stop` is set and everything that can be answered was.
@@ -325,14 +326,14 @@ async def run_ingest(
         configuration: checked, secret files read.
         health: ready while Kafka takes what is written.
         stop: ends it.
-        reread: reads the configuration again at SIGHUP, raising `CurfewError` when it is wrong; without it the signal is left alone.
+        reread: see `agents.reloading`.
         on_listening: is given the ingest once its sockets are bound.
 
     Raises:
         CurfewError: an address cannot be bound, or the topics are otherwise than wanted.
         ValueError: a NAS without secret.
     """
-    ingest = Ingest(configuration, health)
+    ingest, hang_up = Ingest(configuration, health), contextlib.ExitStack()
     health.not_ready("connecting to Kafka")
     tasks = [asyncio.create_task(ingest.writer.run()), asyncio.create_task(ingest.tick()), asyncio.create_task(_set(stop))]
     try:
@@ -341,8 +342,7 @@ async def run_ingest(
             log.info("accounting is received at %s port %s", *address[:2])
         for address in ingest.radsec_addresses:
             log.info("accounting over TLS is received at %s port %s", *address[:2])
-        if reread is not None:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, ingest, reread)
+        hang_up.enter_context(reloading(reread, ingest.reload))
         if on_listening is not None:
             on_listening(ingest)
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -357,8 +357,7 @@ async def run_ingest(
         except TimeoutError:
             log.warning("stopped with packets unanswered, since Kafka did not acknowledge them; their NASes send them again")
     finally:
-        if reread is not None:
-            asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+        hang_up.close()
         ingest.stop()
         await end(*tasks)
         ingest.close()
@@ -366,16 +365,6 @@ async def run_ingest(
 
 async def _set(stop: asyncio.Event) -> None:
     await stop.wait()
-
-
-def _reload(ingest: Ingest, reread: Callable[[], Configuration]) -> None:
-    """What SIGHUP does."""
-    try:
-        configuration = reread()
-    except (CurfewError, OSError) as wrong:
-        log.error("the configuration in force stays: %s", wrong)  # noqa: TRY400 - a person's mistake needs no stack
-        return
-    ingest.reload(configuration)
 
 
 def _answer_again(receiver: Origin, answer: bytes, address: Address) -> str | None:

@@ -19,10 +19,9 @@ import contextlib
 import gc
 import logging
 import random
-import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
@@ -36,13 +35,13 @@ from agents.kafka_client import client_settings, close, prefixed, start_patientl
 from agents.kick_ports import SourcePorts
 from agents.kick_restore import restore
 from agents.kick_ways import Questions
+from agents.reloading import Reread, reloading
 from agents.result_writer import Delivery, Record, ResultWriter
 from agents.tasks import end
 from agents.ways import Way, ways
 from schemas.codec import encode
 from schemas.configuration import Configuration
 from schemas.disconnect import DisconnectCommand, DisconnectResult, SessionNotice
-from schemas.errors import CurfewError
 from schemas.topics import ACCOUNTING, COMMANDS, KICKER_GROUP, KIND_HEADER, REJECTED, RESULTS
 from schemas.ways import WayAnswer
 from streams.dispatcher import Datagram, Dispatcher, Endpoint, Ignored, Outputs, Question, targets
@@ -405,7 +404,7 @@ async def run_kicker(
     health: Health,
     stop: asyncio.Event,
     *,
-    reread: Callable[[], Configuration] | None = None,
+    reread: Reread | None = None,
     schedule: Schedule = RFC5080,
     drivers: Mapping[str, Way] | None = None,
 ) -> None:
@@ -415,7 +414,7 @@ async def run_kicker(
         configuration: checked, secret files read.
         health: ready while commands are read and results are taken by Kafka.
         stop: ends it.
-        reread: reads the configuration again at SIGHUP, raising `CurfewError` when it is wrong; without it the signal is left alone.
+        reread: see `agents.reloading`.
         schedule: of retransmissions; another one than RFC 5080's is for tests.
         drivers: the other ways out by `via`; others than `agents.ways` has are for tests.
 
@@ -424,22 +423,8 @@ async def run_kicker(
         KafkaError: Kafka refuses us for a reason that waiting does not mend.
     """
     kicker = Kicker(configuration, health, schedule, drivers)
-    loop = asyncio.get_running_loop()
-    if reread is not None:
-        loop.add_signal_handler(signal.SIGHUP, _reload, kicker, reread)
-    try:
+    with reloading(reread, kicker.reload):
         await kicker.run(stop)
-    finally:
-        if reread is not None:
-            loop.remove_signal_handler(signal.SIGHUP)
-
-
-def _reload(kicker: Kicker, reread: Callable[[], Configuration]) -> None:
-    """What SIGHUP does."""
-    try:
-        kicker.reload(reread())
-    except (CurfewError, OSError) as wrong:
-        log.error("the configuration in force stays: %s", wrong)  # noqa: TRY400 - a person's mistake needs no stack
 
 
 async def _set(stop: asyncio.Event) -> None:

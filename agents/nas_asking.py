@@ -38,12 +38,16 @@ class NasAsking:
             configuration: the NASes with their ways, their profiles, and the address to send from.
             on_answer: gets the probes that an answer is for, each with the milliseconds since it came.
         """
-        self._nases = {nas.name: nas for nas in configuration.nas if _can_be_asked(nas)}
-        self._profiles = configured(configuration.profile)
+        self.change(configuration)
         self._source = configuration.kicker.source
         self._on_answer = on_answer
         self._probes: dict[str, list[tuple[Probe, float]]] = {}
         self._queue: asyncio.Queue[str] = asyncio.Queue(WAITING_MAX)
+
+    def change(self, configuration: Configuration) -> None:
+        """Take over the NASes of another configuration, with their ways and profiles; where it sends from stays."""
+        self._profiles = configured(configuration.profile)
+        self._nases = {nas.name: nas for nas in configuration.nas if _can_be_asked(nas)}
 
     def ask(self, probe: Probe) -> bool:
         """Ask about the NAS of a probe as soon as it is its turn; False: it has no RADIUS disconnect port, or too many wait."""
@@ -68,7 +72,8 @@ class NasAsking:
         while True:
             name = await self._queue.get()
             await asyncio.sleep(GATHER_S)
-            is_answered = await self._answers(self._nases[name])
+            nas = self._nases.get(name)  # it may have gone from the configuration since it was asked about
+            is_answered = nas is not None and await self._answers(nas)
             now_s = time.monotonic()
             probes = [(probe, round(1000 * (now_s - came_s))) for probe, came_s in self._probes.pop(name)]
             metrics.PROBES.labels("answered" if is_answered else "unanswered").inc(len(probes))

@@ -62,7 +62,8 @@ class Portal(asyncio.DatagramProtocol):
         self.address: tuple[str, int] = ("", 0)
         self._configuration = configuration
         self._nases = portal_nases(configuration.nas)
-        self._sessions = PortalSessions(nas.name for nases in self._nases.values() for nas in nases)
+        self._sessions = self._of_these()
+        self._is_changed = False
         self._repeats = Repeats()
         self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue(WAITING_MAX)
         self._transport: asyncio.DatagramTransport | None = None
@@ -92,6 +93,11 @@ class Portal(asyncio.DatagramProtocol):
         finally:
             transport.close()
             await end(*tasks)
+
+    def change(self, configuration: Configuration) -> None:
+        """Take over the NASes of another configuration; where it listens stays."""
+        self._nases = portal_nases(configuration.nas)
+        self._is_changed = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is open."""
@@ -143,17 +149,29 @@ class Portal(asyncio.DatagramProtocol):
                 self._answer(one.answer, one.sender)
 
     async def _follow(self) -> None:
-        """Follow the table for as long as this runs; begin anew when Kafka was away."""
+        """Follow the table for as long as this runs; begin anew when Kafka was away or the NASes are others.
+
+        Until it is read to its end again, what was known is asked.
+        """
         while True:
             try:
                 async with reading(self._configuration, TABLE) as reader:
-                    self._sessions.clear()
-                    async for record in reader.as_they_come():
-                        if record is not None:
-                            self._sessions.apply(record.partition, record.key or b"", record.value)
+                    self._is_changed, sessions = False, self._of_these()
+                    async for record in reader.to_end():
+                        sessions.apply(record.partition, record.key or b"", record.value)
+                    self._sessions = sessions
+                    async for coming in reader.as_they_come():
+                        if coming is not None:
+                            sessions.apply(coming.partition, coming.key or b"", coming.value)
+                        if self._is_changed:
+                            break
             except (KafkaUnreachableError, KafkaError) as away:
                 log.warning("session.table is not followed: %s", away)
                 await asyncio.sleep(RETRY_S)
+
+    def _of_these(self) -> PortalSessions:
+        """None is known yet of the NASes that there are."""
+        return PortalSessions(nas.name for nases in self._nases.values() for nas in nases)
 
     def _answer(self, octets: bytes, addr: tuple[str, int]) -> None:
         if self._transport is not None and not self._transport.is_closing():

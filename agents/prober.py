@@ -32,6 +32,7 @@ from agents import metrics
 from agents.health import Health
 from agents.kafka_client import client_settings, close, prefixed, start_patiently, topic_name
 from agents.nas_asking import NasAsking
+from agents.reloading import Reread, reloading
 from agents.result_writer import Delivery, Record, ResultWriter
 from agents.tasks import end
 from schemas.codec import decoder, encode
@@ -188,6 +189,11 @@ class ProberAgent:
         for interface in self._interfaces.values():
             interface.close()
 
+    def change(self, configuration: Configuration) -> None:
+        """Take over the NASes of another configuration; its interfaces stay."""
+        self._nases.change(configuration)
+        log.info("configuration read again: %d NASes", len(configuration.nas))
+
     async def run(self, health: Health, stop: asyncio.Event) -> None:
         """Ask until `stop` is set, and what was seen by then is written."""
         consumer = AIOKafkaConsumer(
@@ -267,15 +273,22 @@ class ProberAgent:
         self._writer.put(Delivery((record,), lambda _: None))
 
 
-async def run_prober(configuration: Configuration, health: Health, stop: asyncio.Event) -> None:
+async def run_prober(configuration: Configuration, health: Health, stop: asyncio.Event, *, reread: Reread | None = None) -> None:
     """Run the prober until `stop` is set.
+
+    Args:
+        configuration: checked, secret files read.
+        health: ready while probes are read.
+        stop: ends it.
+        reread: see `agents.reloading`.
 
     Raises:
         ProbeError: an interface cannot be asked on.
     """
     agent = ProberAgent(configuration)
     try:
-        await agent.run(health, stop)
+        with reloading(reread, agent.change):
+            await agent.run(health, stop)
     finally:
         agent.close()
 

@@ -4,8 +4,8 @@ What lives here: the order of starting and stopping. What may not: how each is d
 
 Theory of operation. HTTP answers first, so that `/readyz` says what is waited for. What is started is stopped in the opposite order, also
 when a start fails half way: simulated network, ingest, worker, the others, HTTP, Kafka. A Kafka that was found running is left running; one
-that dies is started again. The first SIGINT or SIGTERM begins the stop, the second ends all parts at once; SIGHUP goes to ingests
-and kickers, which read their NASes again, unless it means that the terminal is gone.
+that dies is started again. The first SIGINT or SIGTERM begins the stop, the second ends all parts at once; SIGHUP goes to ingests,
+kickers and the prober, which read their NASes again, unless it means that the terminal is gone.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ BROKER_LOOK_S = 1.0
 COORDINATOR_LOOK_S = 0.1
 COORDINATOR_WITHIN_S = 10.0
 IN_FORCE_WITHIN_S = 30.0
-READ_NASES_AGAIN = ("ingest", "kicker")
-"""What takes SIGHUP: a worker knows no NAS."""
 PUBLISHER = "curfew up"
 PROJECTOR = "projector"
 PROBER = "prober"
+READ_NASES_AGAIN = ("ingest", "kicker", PROBER)
+"""What takes SIGHUP: a worker knows no NAS, a projector none either."""
 
 T = TypeVar("T")
 Say = Callable[[str], None]

@@ -60,11 +60,6 @@ class PortalSessions:
         self._by_place: dict[tuple[int, bytes], tuple[str, str]] = {}
         self._by_user: dict[tuple[str, str], dict[tuple[int, bytes], Held]] = {}
 
-    def clear(self) -> None:
-        """The table is read anew."""
-        self._by_place.clear()
-        self._by_user.clear()
-
     def apply(self, partition: int, key: bytes, value: bytes | None) -> None:
         """Take one record of the table; those of other NASes cost a comparison, and what cannot be read is passed over."""
         if not key.startswith(self._prefixes):

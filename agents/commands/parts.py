@@ -80,17 +80,18 @@ def kicker(configuration: Configuration) -> None:
     from agents.ways.poll import Poll  # noqa: PLC0415 - as above
 
     config = click.get_current_context().meta[CONFIG_META]
-    poll = Poll(configuration)
+    poll, portal = Poll(configuration), Portal(configuration)
 
     def reread() -> Configuration:
         changed = load_settings(config)
         poll.change(changed)
+        portal.change(changed)
         return changed
 
     async def work(configuration: Configuration, health: Health, stop: asyncio.Event) -> None:
         await _wait_for_topics(configuration, health, stop)
         kicking = run_kicker(configuration, health, stop, reread=reread, drivers={**ways(configuration), "poll": poll})
-        await _together(stop, kicking, poll.serve(stop), Portal(configuration).serve(stop))
+        await _together(stop, kicking, poll.serve(stop), portal.serve(stop))
 
     _run("kicker", configuration, work, 1)
 
@@ -115,12 +116,17 @@ def projector(configuration: Configuration) -> None:
 @click.command()
 @configured
 def prober(configuration: Configuration) -> None:
-    """Ask devices that fell silent, on the interfaces of [prober], by ARP and neighbour discovery. Needs CAP_NET_RAW."""
+    """Ask devices that fell silent, on the interfaces of [prober], by ARP and neighbour discovery. Needs CAP_NET_RAW.
+
+    SIGHUP reads NASes and secrets again.
+    """
     from agents.prober import run_prober  # noqa: PLC0415 - as above
+
+    config = click.get_current_context().meta[CONFIG_META]
 
     async def work(configuration: Configuration, health: Health, stop: asyncio.Event) -> None:
         await _wait_for_topics(configuration, health, stop)
-        await run_prober(configuration, health, stop)
+        await run_prober(configuration, health, stop, reread=lambda: load_settings(config))
 
     _run("prober", configuration, work, 1)
 
@@ -146,6 +152,8 @@ def _stop_on_signals() -> asyncio.Event:
 
 async def _run_alone(name: str, configuration: Configuration, work: Work, routes: Sequence[web.RouteDef]) -> None:
     stop, health = _stop_on_signals(), Health(name)
+    # A part that knows NASes takes the signal (`reloading`); the others must not die of it, as of systemd's reload of them all
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, log.info, "no NAS is known here: there is nothing to read again")
     async with serve_health(configuration, health, routes=routes):
         await work(configuration, health, stop)
 

@@ -42,7 +42,7 @@ disconnect = {{ via = "poll", node = "hut", secret = "{token}" }}
 name = "bras"
 addresses = ["127.0.0.1"]
 secret = "s"
-disconnect = {{ via = "huawei-portal", address = "127.0.0.1", secret = "portal-key" }}
+disconnect = {{ via = "huawei-portal", address = "127.0.0.1", secret = "{key}" }}
 """
 
 
@@ -66,7 +66,9 @@ async def test_commands_go_out_by_the_ways_of_their_nases_and_end_with_what_thes
     )
     config = tmp_path / "curfew.toml"
     places = {"bootstrap": kafka.bootstrap, "prefix": prefix, "pickup": closed_port(), "portal": closed_port(), "token": "first"}
-    config.write_text(CONFIGURATION.format(**places).replace('secret = "portal-key"', f'port = {bas.port}, secret = "portal-key"'))
+    config.write_text(
+        CONFIGURATION.format(**places, key="portal-key").replace('secret = "portal-key"', f'port = {bas.port}, secret = "portal-key"')
+    )
     configuration = load_settings(config, {})
     await ensure_topics(configuration)
     orders = {
@@ -99,14 +101,14 @@ async def test_commands_go_out_by_the_ways_of_their_nases_and_end_with_what_thes
 
 
 async def test_the_kicker_serves_both_reads_tokens_again_and_ends_as_told(kafka, prefix, tmp_path):
-    """5.6: one process; SIGHUP brings another token, SIGTERM ends it with status 0."""
+    """5.6: one process; SIGHUP brings other tokens and secrets to both, SIGTERM ends it with status 0."""
     config, pickup, portal = tmp_path / "curfew.toml", closed_port(), closed_port()
 
-    def write(token):
+    def write(token, key):
         places = {"bootstrap": kafka.bootstrap, "prefix": prefix, "pickup": pickup, "portal": portal}
-        config.write_text(CONFIGURATION.format(**places, token=token))
+        config.write_text(CONFIGURATION.format(**places, token=token, key=key))
 
-    write("first")
+    write("first", "another-key")
     await ensure_topics(load_settings(config, {}))
     kicker = await Curfew(config).start("kicker")
     transport, bas = await asyncio.get_running_loop().create_datagram_endpoint(
@@ -128,7 +130,7 @@ async def test_the_kicker_serves_both_reads_tokens_again_and_ends_as_told(kafka,
                     await asyncio.sleep(0.05)
 
             assert await until_let_in("first") == {"items": []}
-            write("second")
+            write("second", "portal-key")
             kicker.send_signal(signal.SIGHUP)
             assert await until_let_in("second") == {"items": []}
             while not bas.acknowledged:

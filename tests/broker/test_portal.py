@@ -33,9 +33,9 @@ class Bench:
         self.portal, self.bas, self.producer, self.reader, self.prefix = portal, bas, producer, reader, prefix
         self.orders = []
 
-    async def put_row(self, session, *, address="192.0.2.7", state="open", device="02:00:5e:10:00:01"):
-        row = SessionRow("bras", session, "bob", state, framed_ip_address=address, device=device, order_ms=1)
-        key, partition = session_key("bras", session).encode(), partition_of("bob", PARTITIONS)
+    async def put_row(self, session, *, nas="bras", address="192.0.2.7", state="open", device="02:00:5e:10:00:01"):
+        row = SessionRow(nas, session, "bob", state, framed_ip_address=address, device=device, order_ms=1)
+        key, partition = session_key(nas, session).encode(), partition_of("bob", PARTITIONS)
         await self.producer.send_and_wait(f"{self.prefix}{TABLE.name}", SESSION_ROW.named(row), key=key, partition=partition)
 
     async def until(self, holds):
@@ -132,6 +132,22 @@ async def test_what_is_no_authentic_notification_gets_no_answer_and_is_counted(b
     bench.tell(8)
     await bench.until(lambda: bench.bas.acknowledged == [8])
     await bench.until(lambda: len(bench.orders) == 1)
+
+
+async def test_another_configuration_brings_other_nases(bench):
+    """5.6: what SIGHUP brings; their sessions are read from the table, and those of NASes that are gone are forgotten."""
+    await bench.put_row("s1")
+    await bench.until_known()
+    configuration = bench.portal._configuration
+    (bras,) = configuration.nas
+    bench.portal.change(msgspec.structs.replace(configuration, nas=(msgspec.structs.replace(bras, name="bng"),)))
+    bench.tell(1)
+    await bench.put_row("s2", nas="bng")
+    await bench.until(lambda: list(bench.portal._sessions._by_user) == [("bng", "192.0.2.7")])
+    bench.tell(2)
+    await bench.until(lambda: sorted(bench.bas.acknowledged) == [1, 2] and len(bench.orders) == 1)
+    order = msgspec.json.decode(bench.orders[0].value, type=OperatorCommand)
+    assert (order.nas, order.acct_session_id, order.who) == ("bng", "s2", "bng")
 
 
 async def test_a_stranger_is_not_heard(bench):

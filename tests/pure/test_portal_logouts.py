@@ -46,9 +46,6 @@ def test_a_session_that_ended_or_moved_is_not_at_the_address_any_more():
     assert sessions.at("bras", OF_USER._replace(user_ip="192.0.2.9")) is not None
     sessions.apply(0, b"s:bras/s1", None)
     assert sessions.at("bras", OF_USER._replace(user_ip="192.0.2.9")) is None
-    sessions.apply(0, b"s:bras/s1", row())
-    sessions.clear()
-    assert sessions.at("bras", OF_USER) is None
     assert sessions._by_user == sessions._by_place == {}
 
 
