@@ -83,14 +83,18 @@ def merge(row: SessionRow, record: AccountingRecord, offset: int, *, newer: bool
         Whether anything that a subscriber sees is different: usage, or an attribute.
     """
     told_s = record.session_time_s
-    if told_s is not None and _outlasts_the_clock(row, record, told_s):
+    if told_s is not None and outlasts_the_clock(row, record, told_s):
         record.session_time_s = None
         _disbelieve(row, ["Acct-Session-Time"])
     if record.disbelieved:
         _disbelieve(row, record.disbelieved)
+    changed = _merge_attributes(row, record, newer=newer)
+    return merge_facts(row, record, offset, newer=newer) or changed
+
+
+def merge_facts(row: SessionRow, record: AccountingRecord, offset: int, *, newer: bool) -> bool:
+    """As `merge`, of a record without attributes of which all is believed: its usage, its times."""
     changed = _merge_usage(row, record, newer=newer)
-    if _merge_attributes(row, record, newer=newer):
-        changed = True
     if not row.start_seen or record.status == "Start":
         _merge_start(row, record)
     if record.event_ms >= row.event_ms:
@@ -113,9 +117,11 @@ def merge_claim(row: SessionRow, claim: Claim) -> bool:
     return before != (row.started_ms, *_USAGE(row))
 
 
-def _outlasts_the_clock(row: SessionRow, record: AccountingRecord, session_time_s: int) -> bool:
+def outlasts_the_clock(row: SessionRow, record: AccountingRecord, session_time_s: int) -> bool:
     """Whether an Acct-Session-Time is longer than the session can be, by the NAS's clock since its Start as well as by arrival."""
     if not (row.start_seen and row.start_believed and record.event_source == "event-timestamp"):
+        return False
+    if 1000 * session_time_s <= record.event_ms - (row.started_ms or 0):
         return False
     life_ms = max(record.event_ms - (row.started_ms or 0), record.received_ms - row.order_ms)
     return 1000 * session_time_s > life_ms + max(TOLERANCE_MS, life_ms // 10)
@@ -127,17 +133,23 @@ def _disbelieve(row: SessionRow, names: list[str]) -> None:
 
 
 def _merge_usage(row: SessionRow, record: AccountingRecord, *, newer: bool) -> bool:
-    before = _USAGE(row)
-    time_s, octets_in, octets_out, packets_in, packets_out = said = _USAGE(record)
+    time_s, octets_in, octets_out, packets_in, packets_out = before = _USAGE(row)
+    said = _USAGE(record)
     if before == said:
         return False
-    row.session_time_s = larger(before[0], time_s)
-    row.input_octets = octets_after(before[1], octets_in, gigawords=record.gigawords, newer=newer)
-    row.output_octets = octets_after(before[2], octets_out, gigawords=record.gigawords, newer=newer)
-    if packets_in is not None or packets_out is not None:
-        row.input_packets = larger(before[3], packets_in)
-        row.output_packets = larger(before[4], packets_out)
+    row.session_time_s = larger(time_s, said[0])
+    row.input_octets = octets_after(octets_in, said[1], gigawords=record.gigawords, newer=newer)
+    row.output_octets = octets_after(octets_out, said[2], gigawords=record.gigawords, newer=newer)
+    if said[3] is not None or said[4] is not None:
+        row.input_packets = larger(packets_in, said[3])
+        row.output_packets = larger(packets_out, said[4])
     return bool(before != _USAGE(row))
+
+
+def repeats_attributes(row: SessionRow, record: AccountingRecord) -> bool:
+    """Whether a record has no attribute that the row has not; nearly every Interim repeats what its Start said."""
+    said_all, known_all = _ATTRIBUTES(record), _ATTRIBUTES(row)
+    return said_all == known_all or all(said is None or said == known for said, known in zip(said_all, known_all, strict=True))
 
 
 def _merge_attributes(row: SessionRow, record: AccountingRecord, *, newer: bool) -> bool:

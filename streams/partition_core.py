@@ -32,8 +32,8 @@ REJECTED_KEY_CHARACTERS_MAX = 4096
 
 NO_POLICY = PolicyVersion(version=0, time_ms=0, policy=Policy())
 
-Handler = Callable[[Any, bytes], None]
-"""(step, the record's value): what a kind of record does."""
+Handler = Callable[[Any, Any], None]
+"""(step, the record's value; an accounting record is decoded already): what a kind of record does."""
 
 _POLICY = decoder(PolicyVersion).decode
 

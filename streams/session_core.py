@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from schemas.accounting import AccountingRecord
 from schemas.codec import encode
 from schemas.journal import PolicyVersion
 from schemas.policy import Liveness
@@ -17,6 +18,7 @@ from schemas.session import (
     IDENTITY_ROW,
     NAS_ROW,
     SESSION_ROW,
+    NasRow,
     SessionRow,
     Spent,
 )
@@ -33,6 +35,7 @@ from streams import (
     metering,
     outcomes,
     passing,
+    plain_interim,
     promises,
     session_records,
     sightings,
@@ -127,8 +130,13 @@ class SessionCore(PartitionCore):
     # -- the step -----------------------------------------------------------------------------------------------------------------
 
     def _step(self, offset: int, handler: Handler, value: bytes, out: list[Output]) -> None:
+        said: AccountingRecord | bytes = value
+        if handler is session_records.accounting:
+            said = session_records.read(value)
+            if said.status == "Interim-Update" and plain_interim.taken(self, offset, said, out):
+                return
         step = Step(self, offset)
-        handler(step, value)
+        handler(step, said)
         before = self.policy.policy
         self._commit(step, out)
         if step.new_policy is not None and limiting.needs_sweep(before, self.policy.policy):
@@ -200,6 +208,13 @@ class SessionCore(PartitionCore):
 
     def _is_sighted(self, row: SessionRow) -> bool:
         return liveness.takes_sightings(self.rule_of(row.nas))
+
+    def heard_now_ms(self, nas: NasRow) -> int:
+        """As `heard_ms`, on a NAS that some ingest hears."""
+        heard_ms = self._heard.get(nas.nas)
+        if heard_ms is None:
+            heard_ms = self._heard[nas.nas] = clock.heard_now_ms(nas, self.row)
+        return heard_ms
 
     def heard_ms(self, nas: str, change: Change) -> int:
         """Where a session heard of now stands on its NAS's talking clock: the same for all of them between two ticks."""

@@ -37,16 +37,16 @@ from streams.step import RecordRefused, Step
 ALIVE_AFTER_MS = 5_000
 """An Interim so long after the NAS's Disconnect-ACK shows that the session lives; one sent just before it ends shows nothing."""
 
-_ACCOUNTING = decoder(AccountingRecord).decode
+read = decoder(AccountingRecord).decode
+"""A record of a NAS out of its JSON; raises `msgspec.ValidationError` or `msgspec.DecodeError`."""
 
 
-def accounting(step: Step, value: bytes) -> None:
+def accounting(step: Step, record: AccountingRecord) -> None:
     """A record of a NAS.
 
     Raises:
         RecordRefused: it lacks what it cannot do without.
     """
-    record = _ACCOUNTING(value)
     step.time_ms = record.received_ms
     if record.status in SESSION_STATUSES:
         if record.acct_session_id is None or not record.identity:

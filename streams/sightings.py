@@ -51,13 +51,19 @@ def heard(step: Step, row: SessionRow, record: AccountingRecord, before: Counter
     Returns:
         Whether the session was suspect and is not any more.
     """
+    is_sign = note(row, record, before, newer=newer)
+    return (is_sign or not liveness.is_by_client(step.core.rule_of(row.nas))) and _lives(row)
+
+
+def note(row: SessionRow, record: AccountingRecord, before: Counters, *, newer: bool) -> bool:
+    """As `heard`, of the session's row alone; whether the record is a sign of life of the client itself."""
     now = counters(row)
     if now[:2] != before[:2]:
         row.moved_ms = row.heard_ms
     is_sign = newer and (record.status == "Start" or (now != before and _grew(before, now)))
     if is_sign:
         row.alive_ms, row.alive_at_ms = row.heard_ms, max(row.alive_at_ms, record.event_ms)
-    return (is_sign or not liveness.is_by_client(step.core.rule_of(row.nas))) and _lives(row)
+    return is_sign
 
 
 def _grew(before: Counters, now: Counters) -> bool:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from schemas.codec import encode
 from schemas.event import EventType, RecordRef, SessionEvent
 from schemas.group import SLOT_KIND, SlotMessage
-from schemas.session import ClaimBatch, NasRow, SessionRow, Spent
+from schemas.session import ClaimBatch, IdentityRow, NasRow, SessionRow, Spent
 from schemas.topics import COMMANDS, EVENTS, SLOTS
 from streams.ids import decision_id
 from streams.partitioner import partition_of
@@ -126,30 +126,8 @@ class Step:
     ) -> None:
         """Tell what happened to a session, with the next sequence number of its identity."""
         identity = self.change.next_seq(row.identity, self.offset)
-        event = SessionEvent(  # by position: naming its fields would cost as much as all else in here
-            self.new_id(row.identity),
-            event_type,
-            identity.seq,
-            identity.seq_epoch,
-            self.time_ms,
-            row.identity,
-            row.user_name,
-            row.nas,
-            row.acct_session_id,
-            row.acct_multi_session_id,
-            row.calling_station_id,
-            row.framed_ip_address,
-            row.started_ms,
-            row.last_seen_ms,
-            row.ended_ms,
-            row.session_time_s,
-            row.input_octets,
-            row.output_octets,
-            cause or row.cause,
-            row.said_by,
-            because or [self.ref(self.offset)],
-            **more,
-        )
+        records = because or [self.ref(self.offset)]
+        event = event_of(event_type, row, identity, self.time_ms, self.new_id(row.identity), cause or row.cause, records, **more)
         self.send_event(event, row.identity)
 
     def nas_event(self, event_type: EventType, nas: NasRow, *, text: str | None = None) -> None:
@@ -172,3 +150,40 @@ class Step:
         """Tell an event that is made already."""
         self.event_types.append(event.type)
         self.out.append(Output(EVENTS.name, self.core.partition, key.encode(), encode(event)))
+
+
+def event_of(  # noqa: PLR0917 - by position, as below
+    event_type: EventType,
+    row: SessionRow,
+    identity: IdentityRow,
+    time_ms: int,
+    event_id: str,
+    cause: str | None,
+    because: list[RecordRef],
+    **more: Any,
+) -> SessionEvent:
+    """What happened to a session, with the sequence number that its identity has given out last."""
+    return SessionEvent(  # by position: naming its fields would cost as much as all else in here
+        event_id,
+        event_type,
+        identity.seq,
+        identity.seq_epoch,
+        time_ms,
+        row.identity,
+        row.user_name,
+        row.nas,
+        row.acct_session_id,
+        row.acct_multi_session_id,
+        row.calling_station_id,
+        row.framed_ip_address,
+        row.started_ms,
+        row.last_seen_ms,
+        row.ended_ms,
+        row.session_time_s,
+        row.input_octets,
+        row.output_octets,
+        cause,
+        row.said_by,
+        because,
+        **more,
+    )

@@ -166,6 +166,16 @@ class Table:
             self.nases[name] = nas
             self.touched[nas_key(name)] = None
 
+    def renew(self, key: str, row: SessionRow, was_interval_s: int, known: IdentityRow) -> None:
+        """As `commit`, of an open session and its identity in whose rows nothing is new that an index knows but the interim interval."""
+        self.rows[key] = _pack(row)
+        self.touched[key] = None
+        interval_s = row.interim_interval_s or row.observed_s or 0
+        if interval_s < was_interval_s or (interval_s and not was_interval_s):
+            self._arm(key, row)
+        self.identities[known.identity] = known
+        self.touched[identity_key(known.identity)] = None
+
     def index_all(self) -> None:
         """Build every index from the rows, after a restore or where the rule for deadlines has changed."""
         self.open_of, self.open_on, self.open_count, self.rows_of, self.deadlines, self.closed = {}, {}, 0, {}, {}, []
