@@ -230,7 +230,7 @@ class Desk:
 def _spent(scene: limits.Scene, asked: Questions, home: PartitionRow) -> _Found | None:
     """The first quota that is spent and disconnects: it is asked before any limit, as at a Start."""
     of_groups = (stand for stand, _ in quotas.spent_of_groups(home.spent, asked.group_quotas, home.wall_ms))
-    for stand in chain(quotas.spent(scene.known, asked.quotas, scene.book.calendar, home.wall_ms), of_groups):
+    for stand in chain(quotas.spent(scene.known, asked.quotas, home.wall_ms), of_groups):
         if stand.quota.action == "disconnect":
             return _Found(stand.quota.name, quotas.sentence(stand), refused=True)
     return None

@@ -17,7 +17,7 @@ from schemas.policy import Limit
 from schemas.session import SessionRow
 from streams import group_limits, limits
 from streams.group_table import GroupTable
-from streams.rulebook import Asked
+from streams.rulebook import Asked, passed_text
 
 _NEWCOMER = "?"
 """A session key that no session has."""
@@ -88,7 +88,7 @@ class GroupCounts:
             key = slot_key(group, newcomer.identity, _NEWCOMER)
             found = group_limits.decide(self._table.tallies(group), self._table.rows, (key, row), (), held)
             known = [(by_name.get((each.limit, group)), each) for each in found.passed]
-            passed += [limits.passed_text(limit, each.current, each.max) for limit, each in known if limit is not None]
+            passed += [passed_text(limit, each.current, each.max) for limit, each in known if limit is not None]
             told = [(by_name.get((each.limit, group)), each) for each in found.reported]
             reported += [limits.breach_text(limit, each.current, each.max) for limit, each in told if limit is not None]
             refusal = found.refused

@@ -26,7 +26,10 @@ from streams.table import key_of
 def settle(step: Step) -> None:
     """Send what is different between the slots that the touched sessions have and those that they should have."""
     has_limits = step.core.book.has_group_limits
-    for key, row in sorted(step.change.sessions.items()):  # by key: in which order they were read an index says, and a restored one differs
+    touched = list(step.change.sessions.items())
+    if len(touched) > 1:
+        touched.sort()  # by key: in which order they were read an index says, and a restored one differs
+    for key, row in touched:
         if row is not None and (has_limits or row.slots):
             _settle(step, key, row)
 

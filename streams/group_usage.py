@@ -48,8 +48,8 @@ def used(known: GroupRow, message: SlotMessage, book: Rulebook, now_ms: int) -> 
     rules = book.questions((known.group,)).group_quotas
     if not rules:
         return known, []
-    grown = quotas.Usage(message.octets, message.used_ms)
-    windows, met = quotas.count(known, rules, book.calendar, grown, Span(now_ms - message.over_ms, now_ms))
+    grown, told = (message.octets, message.used_ms), Span(now_ms - message.over_ms, now_ms)
+    windows, met = quotas.count(known, rules, book.calendar, grown, told)
     return replace(known, windows=windows), [news for stand, each in met for news in _news(stand, each)]
 
 
@@ -64,13 +64,9 @@ def began(known: GroupRow, book: Rulebook, clock_ms: int) -> tuple[GroupRow, lis
     rules = book.questions((known.group,)).group_rates
     if not rules:
         return known, []
-    counted = [(rate, rates.add(known, rate, group, clock_ms)) for rate, group in rules]
-    news = [
-        News("exceeded", rate.name, each.before, rate.starts, rates.sentence(rate, known.group, each.before))
-        for rate, each in counted
-        if each.is_exceeded
-    ]
-    return replace(known, recent=rates.keep(known, [each.recent for _, each in counted], rules)), news
+    recent, exceeded = rates.count(known, rules, clock_ms)
+    news = [News("exceeded", rate.name, before, rate.starts, rates.sentence(rate, known.group, before)) for rate, _, before in exceeded]
+    return replace(known, recent=recent), news
 
 
 def ordered(known: GroupRow, order: QuotaOrder, book: Rulebook, now_ms: int) -> tuple[GroupRow, list[News]]:

@@ -35,7 +35,8 @@ def known_of(step: Step, row: SessionRow) -> IdentityRow:
 
 def questions_of(step: Step, row: SessionRow) -> Questions:
     """The rules that touch a session."""
-    return step.core.book.questions(groups_of(known_of(step, row), row))
+    known = step.change.identity(row.identity, step.offset)
+    return step.core.book.questions(groups_of(known, row) if row.groups else known.groups)
 
 
 def others_of(step: Step, row: SessionRow) -> list[SessionRow]:
@@ -45,13 +46,16 @@ def others_of(step: Step, row: SessionRow) -> list[SessionRow]:
 
 def verdict(step: Step, row: SessionRow) -> Verdict:
     """Ask the limits for a session that has begun, up to those of whole groups where it has to wait for these."""
-    return _decide(step, row, _before_groups(questions_of(step, row)))
+    asked = questions_of(step, row)
+    if asked.alone is not None and not others_of(step, row):
+        return Verdict(None, [], list(asked.alone))
+    return _decide(step, row, asked.here)
 
 
 def follow(step: Step, row: SessionRow, found: Verdict) -> None:
     """Carry out what `verdict` found: tell of breaches, order who has to go, and ask the groups if the session itself stays."""
     asked = questions_of(step, row)
-    if not _stays(step, row, _before_groups(asked), found) or not asked.slots:
+    if not _stays(step, row, asked.here, found) or not asked.slots:
         return
     row.asked, row.verdicts = asked.slots, ()
     row.slots = tuple(group for group in row.slots if group not in asked.slots)  # one that held without asking asks now
@@ -139,10 +143,6 @@ def _enforce(step: Step, asked: Asked, scene: limits.Scene, version: PolicyVersi
     for row in going:
         breached(step, row, asked, current=current, most=asked.limit.max_sessions, text=text, because=because)
     evict(step, going, asked.limit, because, text)
-
-
-def _before_groups(asked: Questions) -> tuple[Asked, ...]:
-    return asked.first if asked.group else asked.first + asked.last
 
 
 def _decide(step: Step, row: SessionRow, questions: tuple[Asked, ...]) -> Verdict:

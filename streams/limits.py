@@ -13,7 +13,7 @@ from schemas.policy import Limit
 from schemas.session import Hold, IdentityRow, SessionRow
 from streams.memberships import groups_of
 from streams.merge import text_key
-from streams.rulebook import Asked, Rulebook
+from streams.rulebook import Asked, Rulebook, passed_text
 
 IN_FLIGHT = ("requested", "acknowledged")
 """A session whose disconnect is under way holds no slot."""
@@ -143,11 +143,6 @@ def surplus(asked: Asked, counted: Sequence[SessionRow]) -> list[SessionRow]:
     return [row for row in sorted(counted, key=_age) if _slot(limit, row) in going]
 
 
-def passed_text(asked: Asked, current: int, most: int) -> str:
-    """What the live log says of a rule that was passed."""
-    return f"{asked.limit.name}{_where(asked)}: {current} open of {most} allowed"
-
-
 def breach_text(asked: Asked, current: int, most: int) -> str:
     """The reason as a sentence with the figures (behaviour 4.9)."""
     return f"{asked.limit.applies_to} limit {passed_text(asked, current, most)}"
@@ -170,10 +165,6 @@ def choose(limit: Limit, newcomer: SessionRow, others: Sequence[SessionRow]) -> 
     rows = sorted([*others, newcomer], key=_idleness if limit.victim == "least-recently-active" else _age)
     going = _slot(limit, rows[-1] if limit.victim == "newest" else rows[0])
     return [row for row in rows if _slot(limit, row) == going]
-
-
-def _where(asked: Asked) -> str:
-    return f" in {asked.group}" if asked.group else ""
 
 
 def _slot(limit: Limit, row: SessionRow) -> str | tuple[str, int | str]:

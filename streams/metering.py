@@ -19,11 +19,13 @@ from schemas.policy import Quota, Rate
 from schemas.session import SessionRow
 from streams import disconnects, limiting, limits, quotas, rates
 from streams.memberships import groups_of
+from streams.rulebook import Questions
 from streams.step import RecordRefused, Step
 from streams.table import key_of
 from streams.windows import Span
 
 _ORDER = decoder(QuotaOrder).decode
+_NO_NEWS: list[tuple[quotas.Stand, quotas.Met]] = []
 
 
 def began(step: Step, row: SessionRow) -> bool:
@@ -34,11 +36,12 @@ def began(step: Step, row: SessionRow) -> bool:
     """
     asked = limiting.questions_of(step, row)
     if asked.rates:
-        _count_start(step, row)
-    for group in _groups(asked.group_rates):
+        _count_start(step, row, asked)
+    for group in asked.rate_groups:
         step.to_group("start", group, row.identity, key_of(row))
-    for stand, because in _spent(step, row):
-        act(step, stand, [row], because)
+    if limiting.known_of(step, row).windows or step.core.row.spent:
+        for stand, because in _spent(step, row):
+            act(step, stand, [row], because)
     return row.kick_state in limits.IN_FLIGHT
 
 
@@ -58,7 +61,7 @@ def _spent(step: Step, row: SessionRow) -> Iterator[tuple[quotas.Stand, list[Rec
 
 
 def _spent_of_user(step: Step, row: SessionRow, rules: tuple[tuple[Quota, str], ...]) -> list[quotas.Stand]:
-    return list(quotas.spent(limiting.known_of(step, row), rules, step.core.book.calendar, now_ms(step))) if rules else []
+    return list(quotas.spent(limiting.known_of(step, row), rules, now_ms(step))) if rules else []
 
 
 def used(step: Step, row: SessionRow, before: quotas.Usage, since_ms: int) -> None:
@@ -70,21 +73,22 @@ def used(step: Step, row: SessionRow, before: quotas.Usage, since_ms: int) -> No
         before: its counters until then.
         since_ms: the arrival of the record before, or when the session began; on the clock of `step.time_ms`.
     """
-    known = limiting.known_of(step, row)
-    asked = step.core.book.questions(groups_of(known, row))
-    if not asked.quotas and not asked.group_quotas:
-        return
     after = quotas.usage_of(row)
-    grown = quotas.Usage(after.octets - before.octets, after.time_ms - before.time_ms)
-    if grown == (0, 0):
+    if after == before:
         return
-    over_ms, until_ms = max(0, step.time_ms - since_ms), now_ms(step)
-    for group in _groups(asked.group_quotas):
-        step.to_group("use", group, row.identity, key_of(row), octets=grown.octets, used_ms=grown.time_ms, over_ms=over_ms)
+    known = limiting.known_of(step, row)
+    asked = step.core.book.questions(groups_of(known, row) if row.groups else known.groups)
+    grown = octets, time_ms = after[0] - before[0], after[1] - before[1]
+    until_ms = now_ms(step)
+    from_ms = until_ms - max(0, step.time_ms - since_ms)
+    for group in asked.quota_groups:
+        step.to_group("use", group, row.identity, key_of(row), octets=octets, used_ms=time_ms, over_ms=until_ms - from_ms)
     if not asked.quotas:
         return
-    told = Span(until_ms - over_ms, until_ms)
-    windows, news = quotas.count(known, asked.quotas, step.core.book.calendar, grown, told)
+    calendar = step.core.book.calendar
+    windows, news = quotas.added(known.windows, asked.metered, calendar, grown, (from_ms, until_ms)), _NO_NEWS
+    if windows is None:
+        windows, news = quotas.count(known, asked.quotas, calendar, grown, Span(from_ms, until_ms))
     step.change.identities[row.identity] = replace(known, windows=windows)
     for stand, met in news:
         if met.share:
@@ -113,16 +117,13 @@ def order(step: Step, value: bytes) -> None:
         step.change.identities[order.identity] = replace(known, windows=quotas.keep(known, [after], time_ms))
 
 
-def _count_start(step: Step, row: SessionRow) -> None:
-    asked = limiting.questions_of(step, row).rates
+def _count_start(step: Step, row: SessionRow, asked: Questions) -> None:
     known = limiting.known_of(step, row)
-    counted = [(r, group, rates.add(known, r, group, step.core.row.clock_ms)) for r, group in asked]
-    step.change.identities[row.identity] = replace(known, recent=rates.keep(known, [each.recent for _, _, each in counted], asked))
-    for rate, group, each in counted:
-        if not each.is_exceeded:
-            continue
-        text = rates.sentence(rate, group, each.before)
-        event(step, "rate.exceeded", row, rate, group, current=each.before, max=rate.starts, text=text)
+    recent, exceeded = rates.count(known, asked.rates, step.core.row.clock_ms)
+    step.change.identities[row.identity] = replace(known, recent=recent)
+    for rate, group, current in exceeded:
+        text = rates.sentence(rate, group, current)
+        event(step, "rate.exceeded", row, rate, group, current=current, max=rate.starts, text=text)
         if rate.action == "disconnect":
             disconnects.kick(step, row, "rate", rule=rate.name, text=text)
 
@@ -136,11 +137,6 @@ def _reached(step: Step, row: SessionRow, stand: quotas.Stand) -> None:
     if not touched:
         tell(step, "quota.reached", row, stand)  # by the last session's own Stop
     act(step, stand, touched)
-
-
-def _groups(rules: tuple[tuple[Quota | Rate, str], ...]) -> dict[str, None]:
-    """The groups of these rules, each once: the group agent knows its rules."""
-    return {group: None for _, group in rules}
 
 
 def act(step: Step, stand: quotas.Stand, rows: list[SessionRow], because: list[RecordRef] | None = None) -> None:

@@ -162,7 +162,7 @@ class Projection:
         if home.policy.version not in self._books:
             self._books = {home.policy.version: Rulebook(home.policy.policy)}
         book = self._books[home.policy.version]
-        spent = quotas.spent(known, book.questions(known.groups).quotas, book.calendar, home.row.wall_ms)
+        spent = quotas.spent(known, book.questions(known.groups).quotas, home.row.wall_ms)
         value = _known(known, home.row, now_ms) | {
             "spent": [
                 {"rule": stand.quota.name, "text": quotas.sentence(stand), "until_ms": stand.window.until_ms}

@@ -17,18 +17,15 @@ from schemas.group import GroupRow
 from schemas.journal import QuotaOrder
 from schemas.policy import Quota
 from schemas.session import IdentityRow, SessionRow, Spent, Window
+from streams.rulebook import Metered, allowed
 from streams.windows import Calendar, Span, share_in
 
 Known = IdentityRow | GroupRow
 """What keeps windows: a user's row, or for a quota of a whole group the group's."""
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-
-
-class Usage(NamedTuple):
-    """A session's counters: octets of both directions, milliseconds of session time."""
-
-    octets: int
-    time_ms: int
+Usage = tuple[int, int]
+"""A session's counters: octets of both directions, milliseconds of session time. A plain tuple: nearly every record makes some."""
+NOTHING: Usage = (0, 0)
 
 
 class Stand(NamedTuple):
@@ -54,12 +51,12 @@ class Met(NamedTuple):
 
 def usage_of(row: SessionRow) -> Usage:
     """A session's counters so far; what was never said is 0."""
-    return Usage((row.input_octets or 0) + (row.output_octets or 0), 1000 * (row.session_time_s or 0))
+    return (row.input_octets or 0) + (row.output_octets or 0), 1000 * (row.session_time_s or 0)
 
 
 def most(quota: Quota, window: Window | None) -> int:
     """What may be used in a window: octets or milliseconds, an operator's top-up put in."""
-    return (quota.octets or 1000 * (quota.time_s or 0)) + (window.extra if window is not None else 0)
+    return allowed(quota) + (window.extra if window is not None else 0)
 
 
 def window_of(known: Known, quota: Quota, group: str, calendar: Calendar, now_ms: int) -> Window:
@@ -79,14 +76,46 @@ def is_spent(quota: Quota, window: Window) -> bool:
     return window.used >= most(quota, window)
 
 
+def added(
+    windows: tuple[Window, ...], rules: tuple[Metered, ...], calendar: Calendar, grown: Usage, told: tuple[int, int]
+) -> tuple[Window, ...] | None:
+    """Add told usage to windows in which nothing follows from it, as by nearly every record; written to be quick.
+
+    Args:
+        windows: as they are kept.
+        rules: the quotas that the session is about.
+        calendar: the windows that are open.
+        grown: by how much its counters grew.
+        told: between which moments; the later is now.
+
+    Returns:
+        None: these are not the windows of these rules, or one of them closes, begins in between, or has to be judged. See `count`.
+    """
+    from_ms, now_ms = told
+    if not windows:
+        windows = tuple(Window(each.rule, each.group, *calendar.window(each.per, each.time_zone, now_ms)) for each in rules)
+    if len(windows) != len(rules):
+        return None
+    octets, time_ms = grown
+    after: list[Window] = []
+    for window, (rule, group, in_octets, bites_at, _, _) in zip(windows, rules, strict=True):
+        used = window.used + (octets if in_octets else time_ms)
+        if used >= bites_at or window.extra or window.warned or window.reached:
+            return None
+        if from_ms < window.from_ms or now_ms >= window.until_ms or window.rule != rule or window.group != group:
+            return None
+        after.append(replace(window, used=used))
+    return tuple(after)
+
+
 def count(
     known: Known, rules: tuple[tuple[Quota, str], ...], calendar: Calendar, grown: Usage, told: Span
 ) -> tuple[tuple[Window, ...], list[tuple[Stand, Met]]]:
-    """Add told usage to the windows of an identity or a group; nearly every record tells of some, so this is written to be quick.
+    """Add told usage to the windows of an identity or a group.
 
     Args:
         known: the row.
-        rules: the quotas that the session is about, by name, and in which group.
+        rules: the quotas that the session is about, and in which group.
         calendar: the windows.
         grown: by how much the session's counters grew.
         told: between which moments; the later is now.
@@ -96,28 +125,18 @@ def count(
     """
     windows: list[Window] = []
     news: list[tuple[Stand, Met]] = []
-    old, now_ms = known.windows, told.until_ms
-    is_aligned = len(old) == len(rules)
-    for index, (quota, group) in enumerate(rules):
-        window = old[index] if is_aligned else None
-        if window is None or window.rule != quota.name or window.group != group or now_ms >= window.until_ms:
-            window = window_of(known, quota, group, calendar, now_ms)
-            is_aligned = False
-        from_ms, until_ms, extra, warned = window.from_ms, window.until_ms, window.extra, window.warned
-        amount = grown.octets if quota.octets else grown.time_ms
-        if told.from_ms < from_ms:
-            # where the log's clock went back meanwhile, all of it belongs to the window that is kept
-            amount = share_in(amount, told, Span(from_ms, until_ms)) if now_ms >= from_ms else amount
-        used = window.used + amount
-        window = Window(quota.name, group, from_ms, until_ms, used, extra, warned, window.reached, window.order_id)
-        allowed = (quota.octets or 1000 * (quota.time_s or 0)) + extra
-        if warned or window.reached or used * 100 >= (min(quota.warn_at) if quota.warn_at else 100) * allowed:
-            met = judge(quota, window)
-            window = met.window
-            if met.share or met.is_reached:
-                news.append((Stand(quota, group, window), met))
-        windows.append(window)
-    return tuple(windows) if is_aligned else keep(known, windows, now_ms), news
+    octets, time_ms = grown
+    from_ms, now_ms = told
+    for quota, group in rules:
+        window = window_of(known, quota, group, calendar, now_ms)
+        amount = octets if quota.octets else time_ms
+        if from_ms < window.from_ms <= now_ms:  # where the log's clock went back meanwhile, all of it belongs to the window that is kept
+            amount = share_in(amount, told, Span(window.from_ms, window.until_ms))
+        met = judge(quota, replace(window, used=window.used + amount))
+        windows.append(met.window)
+        if met.share or met.is_reached:
+            news.append((Stand(quota, group, met.window), met))
+    return keep(known, windows, now_ms), news
 
 
 def judge(quota: Quota, window: Window) -> Met:
@@ -147,11 +166,12 @@ def keep(known: Known, windows: list[Window], now_ms: int) -> tuple[Window, ...]
     return tuple(sorted([*kept, *changed.values()], key=lambda w: (w.rule, w.group)))
 
 
-def spent(known: IdentityRow, quotas: tuple[tuple[Quota, str], ...], calendar: Calendar, now_ms: int) -> Iterator[Stand]:
-    """The quotas that somebody has nothing left of."""
-    for quota, group in quotas:
-        window = window_of(known, quota, group, calendar, now_ms)
-        if is_spent(quota, window):
+def spent(known: IdentityRow, quotas: tuple[tuple[Quota, str], ...], now_ms: int) -> Iterator[Stand]:
+    """The quotas that somebody has nothing left of; of a window that is not open yet nothing is used."""
+    windows = {(window.rule, window.group): window for window in known.windows if now_ms < window.until_ms}
+    for quota, group in quotas if windows else ():
+        window = windows.get((quota.name, group))
+        if window is not None and is_spent(quota, window):
             yield Stand(quota, group, window)
 
 

@@ -6,40 +6,43 @@ of them lies in the window still. Each Start counts, also one that is disconnect
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from schemas.policy import Rate
 from schemas.session import Recent
 from streams.quotas import Known
 
+Exceeded = list[tuple[Rate, str, int]]
+"""Rates of which a Start is one too many, in which group, and how many there were in the window before, as far as is kept."""
 
-class Counted(NamedTuple):
-    """A rate after a Start.
 
-    Attributes:
-        recent: what is kept. before: how many Starts there were in the window before this one, as far as is kept.
-        is_exceeded: this one is too many.
+def count(known: Known, rules: tuple[tuple[Rate, str], ...], clock_ms: int) -> tuple[tuple[Recent, ...], Exceeded]:
+    """Count a Start.
+
+    Args:
+        known: the row of the user or of the group.
+        rules: all rates that touch it; what is kept of others goes.
+        clock_ms: the partition's clock.
+
+    Returns:
+        The Starts to be kept, in a fixed order, so that the same state is the same row; and the rates that they exceed, as in `rules`.
     """
+    kept = {(each.rule, each.group): each.starts_ms for each in known.recent}
+    recent: list[Recent] = []
+    exceeded: Exceeded = []
+    for rate, group in rules:
+        within_ms = rate.within_s * 1000
+        times = kept.get((rate.name, group), ())
+        if times and clock_ms - times[0] >= within_ms:
+            times = tuple(time_ms for time_ms in times if clock_ms - time_ms < within_ms)
+        if len(times) >= rate.starts:
+            exceeded.append((rate, group, len(times)))
+        recent.append(Recent(rate.name, group, (*times, clock_ms)[-rate.starts :], clock_ms + within_ms))
+    if len(recent) > 1:
+        recent.sort(key=_rule_and_group)
+    return tuple(recent), exceeded
 
-    recent: Recent
-    before: int
-    is_exceeded: bool
 
-
-def add(known: Known, rate: Rate, group: str, clock_ms: int) -> Counted:
-    """Count a Start."""
-    times = next((each.starts_ms for each in known.recent if (each.rule, each.group) == (rate.name, group)), ())
-    inside = tuple(time_ms for time_ms in times if clock_ms - time_ms < rate.within_s * 1000)
-    recent = Recent(rate.name, group, (*inside, clock_ms)[-rate.starts :], clock_ms + rate.within_s * 1000)
-    return Counted(recent, len(inside), len(inside) >= rate.starts)
-
-
-def keep(known: Known, changed: list[Recent], rates: tuple[tuple[Rate, str], ...]) -> tuple[Recent, ...]:
-    """A row's Starts with these in them; those of rules that touch it no longer go."""
-    new = {(each.rule, each.group): each for each in changed}
-    touching = {(rate.name, group) for rate, group in rates}
-    kept = [each for each in known.recent if (each.rule, each.group) in touching and (each.rule, each.group) not in new]
-    return tuple(sorted([*kept, *new.values()], key=lambda each: (each.rule, each.group)))
+def _rule_and_group(recent: Recent) -> tuple[str, str]:
+    return recent.rule, recent.group
 
 
 def sentence(rate: Rate, group: str, before: int) -> str:

@@ -138,7 +138,7 @@ def _open(step: Step, key: str, row: SessionRow, record: AccountingRecord) -> No
     if record.status != "Start":
         claims.want(step, row)
     if record.status != "Start" and step.core.book.has_quotas:
-        metering.used(step, row, quotas.Usage(0, 0), row.order_ms)
+        metering.used(step, row, quotas.NOTHING, row.order_ms)
     if record.status == "Stop":
         ends.end(step, row, "nas-stop", cause=_cause(record), ended_ms=record.event_ms)
         return

@@ -1,11 +1,15 @@
 """Usage quotas (behaviour 4.6): how usage adds up, what it leads to, and when the user may come back."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from schemas.policy import Quota
+from schemas.policy import Policy, Quota
 from schemas.session import IdentityRow, Window
 from streams import quotas
-from streams.windows import Calendar
+from streams.rulebook import Rulebook
+from streams.windows import Calendar, Span
 from tests.support.journal import Journal, Record, groups, interim, play, policy, quota_order, result, start, stop, tick
 
 GIB = 2**30
@@ -17,6 +21,14 @@ MIDNIGHT_S = DAY_S - T0_IN_DAY_S
 
 def daily(**fields: object) -> Quota:
     return Quota(**{"name": "daily", "applies_to": "user", "per": "day", "octets": GIB, **fields})  # type: ignore[arg-type]
+
+
+METERED = (
+    daily(octets=100),
+    daily(name="warned", octets=100, warn_at=(50, 80)),
+    daily(name="hourly", per="hour", octets=None, time_s=100),
+    daily(name="in-g", applies_to="user-in-group", group="g", octets=1000),
+)
 
 
 def used(session: str, octets: int, at_s: float, **fields: object) -> Record:
@@ -239,5 +251,30 @@ def test_what_admission_asks(extra: int, *, spent: bool) -> None:
     """4.6: until the window closes admission refuses."""
     known = IdentityRow("bob", windows=(Window("daily", "", 0, 100, used=GIB, extra=extra),))
     rules = ((daily(), ""),)
-    assert bool(list(quotas.spent(known, rules, Calendar(), 99))) is spent
-    assert not list(quotas.spent(known, rules, Calendar(), 100))
+    assert bool(list(quotas.spent(known, rules, 99))) is spent
+    assert not list(quotas.spent(known, rules, 100))
+
+
+@given(
+    wanted=st.sets(st.sampled_from(range(len(METERED)))),
+    grown=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60_000), st.integers(0, 5_400_000), st.integers(0, 5_400_000)), max_size=8),
+    extra=st.sampled_from((0, 0, 50)),
+)
+def test_what_is_added_quickly_is_what_is_counted_with_care(wanted: set[int], grown: list[tuple[int, int, int, int]], extra: int) -> None:
+    """4.6: the short way for records that no quota minds, against the way that judges each of them."""
+    asked = Rulebook(Policy(quotas=tuple(METERED[number] for number in wanted))).questions(("g",))
+    known, now_ms = IdentityRow("bob"), 0
+    for octets, time_ms, over_ms, passed_ms in grown:
+        now_ms += passed_ms
+        told = Span(now_ms - over_ms, now_ms)
+        windows, news = quotas.count(known, asked.quotas, Calendar(), (octets, time_ms), told)
+        quickly = quotas.added(known.windows, asked.metered, Calendar(), (octets, time_ms), told)
+        assert quickly is None or (quickly, []) == (windows, news)
+        known = IdentityRow("bob", windows=tuple(replace(window, extra=extra) for window in windows))
+
+
+def test_most_records_are_added_quickly() -> None:
+    asked = Rulebook(Policy(quotas=(daily(), daily(name="hourly", per="hour", octets=None, time_s=60)))).questions(())
+    known = IdentityRow("bob", windows=(Window("daily", "", 0, 100, used=1), Window("hourly", "", 0, 100, used=1)))
+    after = quotas.added(known.windows, asked.metered, Calendar(), (5, 7), (1, 2))
+    assert after == (Window("daily", "", 0, 100, used=6), Window("hourly", "", 0, 100, used=8))
