@@ -100,11 +100,18 @@ def _take(step: Step, row: SessionRow, group: str, op: str, frees: list[str] | N
 
 
 def _evicted(step: Step, row: SessionRow, said: GroupVerdict, *, is_late: bool) -> None:
-    """Another user's session took the slot (`victim_scope = "group"`), or the rule became stricter. Old news is not carried out."""
-    row.slots = tuple(group for group in row.slots if group != said.group)
+    """Another user's session took the slot (`victim_scope = "group"`), or the rule became stricter. Old news is not carried out.
+
+    Who goes frees the slot nevertheless: he may have asked for it again meanwhile, and that question came after his eviction.
+    """
     limit = _limit(step, said.limit)
-    if is_late or limit is None:
-        return  # it counts still, so `settle` holds the slot again
+    if not is_late and limit is not None:
+        _goes(step, row, said, limit)
+    if limits.counts(row):
+        row.slots = tuple(group for group in row.slots if group != said.group)  # so that `settle` holds it again
+
+
+def _goes(step: Step, row: SessionRow, said: GroupVerdict, limit: Limit) -> None:
     because = [step.ref(step.offset), *said.because]
     text = said.text or limits.breach_text(Asked(limit, said.group), said.current or 0, said.max or 0)
     asked = Asked(limit, said.group)
