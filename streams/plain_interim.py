@@ -19,13 +19,11 @@ from streams.ids import decision_id
 from streams.liveness import observed_interval_s
 from streams.sameness import sameness
 from streams.step import Output, event_of
-from streams.windows import Span
 
 if TYPE_CHECKING:
     from streams.session_core import SessionCore
 
 Windows = tuple[Window, ...]
-NOT_USED = quotas.Usage(0, 0)
 
 _unpack = SESSION_ROW.unpacked
 
@@ -55,12 +53,12 @@ def taken(core: SessionCore, offset: int, record: AccountingRecord, out: list[Ou
         return False
     interval_s = row.interim_interval_s or row.observed_s or 0
     book = core.book
-    used, since_ms = quotas.usage_of(row) if book.has_quotas else NOT_USED, row.last_seen_ms
+    used, since_ms = quotas.usage_of(row) if book.has_quotas else quotas.NOTHING, row.last_seen_ms
     if not _merge(core, nas, row, record, offset):
         return False
     windows = known.windows
     if book.has_quotas or book.has_group_limits:
-        counted = _windows(core, known, row, used, Span(since_ms, record.received_ms))
+        counted = _windows(core, known, row, used, (since_ms, record.received_ms))
         if counted is None:
             return False
         windows = counted
@@ -113,9 +111,9 @@ def _merge(core: SessionCore, nas: NasRow, row: SessionRow, record: AccountingRe
     return True
 
 
-def _windows(core: SessionCore, known: IdentityRow, row: SessionRow, used: quotas.Usage, told: Span) -> Windows | None:
+def _windows(core: SessionCore, known: IdentityRow, row: SessionRow, used: quotas.Usage, told: tuple[int, int]) -> Windows | None:
     """The identity's windows with this usage; None: there is something to tell of it, or of its slots in groups."""
-    asked = core.book.questions(memberships.groups_of(known, row))
+    asked = core.book.questions(memberships.groups_of(known, row) if row.groups else known.groups)
     if core.book.has_group_limits and not (
         row.counts and row.slots == asked.slots and not row.verdicts and set(row.asked) <= set(row.slots)
     ):
@@ -123,12 +121,10 @@ def _windows(core: SessionCore, known: IdentityRow, row: SessionRow, used: quota
     if not (asked.quotas or asked.group_quotas):
         return known.windows
     after = quotas.usage_of(row)
-    grown = quotas.Usage(after.octets - used.octets, after.time_ms - used.time_ms)
-    if grown == (0, 0):
+    if after == used:
         return known.windows
     if asked.group_quotas:
         return None
-    until_ms = core.row.wall_ms or told.until_ms
-    told = Span(until_ms - max(0, told.until_ms - told.from_ms), until_ms)
-    windows, news = quotas.count(known, asked.quotas, core.book.calendar, grown, told)
-    return None if news else windows
+    grown, (since_ms, now_ms) = (after[0] - used[0], after[1] - used[1]), told
+    until_ms = core.row.wall_ms or now_ms
+    return quotas.added(known.windows, asked.metered, core.book.calendar, grown, (until_ms - max(0, now_ms - since_ms), until_ms))
