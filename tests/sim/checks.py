@@ -13,7 +13,7 @@ from schemas.codec import decoder
 from schemas.disconnect import COMMAND_KIND, DisconnectCommand, DisconnectResult
 from schemas.event import SessionEvent
 from schemas.session import SESSION_ROW, SessionRow
-from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, SLOTS, session_key
+from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, PROBES, SLOTS, session_key
 from streams import claims, limits, liveness
 from streams.ids import parse_decision_id
 from streams.session_core import SessionCore
@@ -129,6 +129,8 @@ class Checks:
         elif output.topic == COMMANDS.name:
             if output.kind == COMMAND_KIND:
                 self._take_command(_command(output.value))
+        elif output.topic == PROBES.name:
+            self.counts["query"] += 1
         elif output.topic not in (ACCOUNTING.name, SLOTS.name):
             _broken("nothing-rejected", output.value.decode())
 

@@ -13,10 +13,12 @@ from itertools import count
 from random import Random
 from typing import NamedTuple
 
-from schemas.codec import encode
+from schemas.codec import decoder, encode
 from schemas.journal import OperatorCommand, PolicyVersion
 from schemas.policy import Limit, Liveness, Membership, Policy, Quota, Rate
+from schemas.sighting import Probe, Sighting, Sightings
 from streams.dispatcher import Datagram
+from streams.ids import parse_decision_id
 from streams.ingest_step import EVERY_PARTITION
 from streams.partitioner import partition_of
 from streams.step import Output
@@ -25,6 +27,8 @@ from tests.sim.group_checks import GroupChecks
 from tests.sim.story import Event, Story
 from tests.sim.system import GroupWorker, Stored, System, Worker
 from tests.sim.world import T0_MS, Packet, TrueNas, World, luck
+
+_probe = decoder(Probe).decode
 
 SWEEP_MS = 60_000
 BY_NAME = (Membership("User-Name", "^(?P<group>user[0-2])"), Membership("User-Name", "^(?P<group>us)"))
@@ -72,6 +76,7 @@ class Simulation:
             later=self.later,
             jitter=lambda: chance.uniform(-1, 1),
             request=self._request,
+            query=self._query,
             applied=self._applied,
             group_applied=self._group_applied,
         )
@@ -173,6 +178,24 @@ class Simulation:
 
         self._way((datagram.octets, self.now_ms), nas, arrive)
 
+    def _query(self, output: Output) -> None:
+        """The prober asks a NAS whether it talks; the partition that asks hears of the answer, and the NAS's home in any case."""
+        probe, asked_ms = _probe(output.value), self.now_ms
+        nas = next(nas for nas in self.world.nases if nas.traits.name == probe.nas)
+        homes = {partition_of(probe.nas, self._story.partitions), parse_decision_id(probe.id).partition}
+
+        def answered() -> None:
+            if not self.system.kafka_away:
+                sighting = Sighting(time_ms=probe.asked_ms + self.now_ms - asked_ms, by="prober", probe_id=probe.id, nas=probe.nas)
+                for partition in homes:
+                    self.system.append("sighting", partition, probe.nas.encode(), encode(Sightings(seen=[sighting])))
+
+        def arrive() -> None:
+            if nas.is_up and nas.traits.answers:
+                self._way((probe.id, asked_ms, "answer"), nas, answered)
+
+        self._way((probe.id, asked_ms), nas, arrive)
+
     def _way(self, datagram: tuple[object, ...], nas: TrueNas, arrive: Callable[[], None]) -> None:
         """A datagram's way: it may be lost, come late, or come twice."""
         seed = self._story.seed
@@ -272,9 +295,9 @@ class Simulation:
 
         self._then(down_ms, back)
 
-    def _on_policy(self, version: int, most: int, times: int, victim: str) -> None:
+    def _on_policy(self, version: int, most: int, times: int, victim: str, probe: str = "none") -> None:
         max_sessions = (Limit("most", "user", most, victim=victim, hold_s=30),) if most else ()  # type: ignore[arg-type]
-        rules = (Liveness("interim", times=times),) if times else ()
+        rules = (Liveness("interim", times=times, probe=probe),) if times else ()
         scope = ("user", "group")[version % 2]
         total = (Limit("total", "group", 2 * most, group="us*", victim=victim, victim_scope=scope, hold_s=30),) if most else ()  # type: ignore[arg-type]
         action = ("report", "disconnect")[version % 3 == 0]  # mostly nobody goes, or there would be nobody left for the limits

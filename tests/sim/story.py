@@ -107,6 +107,8 @@ PACES = (
     *(Pace(30, (1_800, 3_600), (30,), (4,)),) * 1,
 )
 """Half of all stories are dense, one of twenty is as it was told first, some take hours, and one of twenty takes a day or two."""
+ASKS = 0.4
+"""In so many stories a NAS that no ingest hears is asked whether it talks."""
 PARTITIONS_MOST = (2, 2, 3)
 TICK_MS_MAX = 60_000
 OUTAGES = {"reboot": 1, "uplink": 1, "ingest": 1, "kafka": 0, "worker": 1, "kicker": 0}
@@ -122,6 +124,7 @@ def story_of(seed: int) -> Story:
     if not pace.intervals_s:
         return story
     nases = tuple(traits._replace(interval_s=chance.choice(pace.intervals_s)) for traits in story.nases)
+    probe = ("query",) if Random(f"asks {seed}").random() < ASKS else ()
     tick_ms = min(TICK_MS_MAX, min(traits.interval_s for traits in nases) * 1000 // chance.choice(pace.ticks))
 
     def told(event: Event) -> Event:
@@ -129,6 +132,8 @@ def story_of(seed: int) -> Story:
         if event.what in OUTAGES and pace.times > 1 and chance.random() < LONG:
             place = OUTAGES[event.what]
             arguments[place] = round(int(arguments[place]) * pace.times)
+        if event.what == "policy":
+            arguments += probe
         return Event(round(event.at_ms * pace.times), event.what, tuple(arguments))
 
     return story._replace(

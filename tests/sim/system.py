@@ -15,7 +15,7 @@ import msgspec
 from schemas.codec import encode
 from schemas.configuration import Disconnect, Identity, Nas
 from schemas.disconnect import DisconnectCommand, DisconnectResult, SessionNotice
-from schemas.topics import ACCOUNTING, COMMANDS, SLOTS, Topic
+from schemas.topics import ACCOUNTING, COMMANDS, PROBES, SLOTS, Topic
 from streams.dispatcher import Datagram, Dispatcher, Outputs, targets
 from streams.duplicates import Duplicates, Key
 from streams.group_core import GroupCore
@@ -131,6 +131,7 @@ class System:
         nases: its NASes. partitions: of each topic. tick_ms: of its ingests. skew_ms: of the second ingest's clock.
         slots_ticks: each such tick comes to `group.slots`, whose writer is as late as that.
         now: the true time. later: do something after so many ms. request: put a Disconnect-Request on the wire.
+        query: ask a NAS whether it talks.
         applied: is told of each journal record and what followed.
         group_applied: likewise for `group.slots`.
     """
@@ -147,6 +148,7 @@ class System:
         later: Callable[[int, Callable[[], None]], None],
         jitter: Callable[[], float],
         request: Callable[[Datagram], None],
+        query: Callable[[Output], None],
         applied: Callable[[Worker, int, Stored, list[Output]], None],
         group_applied: Callable[[GroupWorker, int, Stored, list[Output]], None],
     ) -> None:
@@ -170,6 +172,7 @@ class System:
         self._later = later
         self._jitter = jitter
         self._request = request
+        self._query = query
         self._applied = applied
         self._group_applied = group_applied
         self.ingests: list[Ingest | None] = [None, None]
@@ -241,6 +244,9 @@ class System:
             self.commands[output.partition].append(output)
         if commands:
             self._later(1, self.poll)
+        for output in out:
+            if output.topic == PROBES.name:
+                self._query(output)
 
     def _relay(self) -> None:
         """Append what the partitions' agents have for each other."""
