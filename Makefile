@@ -26,8 +26,9 @@ check: setup ## ruff and mypy
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 
-bench: setup ## rough figures of speed, each with what it was measured against
-	@$(BIN)/python -m bench $(ARGS)
+bench: setup ## figures beside their peers, into docs/benchmarks.md (an hour); QUICK=1: five minutes, on the terminal only
+	@sh deploy/install-packages.sh bench-packages.txt
+	@$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
 
 fuzz: setup ## a longer run of the property tests
 	@CURFEW_FUZZ=1 $(BIN)/pytest tests/pure -k fuzz --timeout 0 $(ARGS)

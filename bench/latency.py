@@ -6,14 +6,13 @@ And the same breaches by a group's limit, which is two hops more: worker -> grou
 
 import gc
 import subprocess
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench import round_trip
 from bench.network import Breach, Network
-from bench.report import Report, quantiles, show_profile, verdict
+from bench.report import Report, middle, quantiles, show_profile, spread
 from bench.rig import ROOT, FailedError, Rig, free_port, own_environment
 
-SKETCH_MS = 5
 PARTS = ("ingest", "worker", "kicker")
 GROUP_ADDS_MS = 10
 POLICIES = {
@@ -22,6 +21,8 @@ POLICIES = {
     '[[membership]]\nattribute = "User-Name"\npattern = "(?P<group>.+)"\n',
 }
 """The same people breach at the same moments; by the second each is a group of his own."""
+CURVE_POINTS = 100
+SHOWN = ("p50", "p90", "p99", "p999", "max")
 STAGES = {
     "requested": "packet in -> Disconnect-Request",
     "answered": "  of it: -> durable and answered",
@@ -29,11 +30,19 @@ STAGES = {
 }
 
 
+class Round(NamedTuple):
+    """One round at one rate: milliseconds of the bare round trip, the breaches by a user's limit and by a group's."""
+
+    bare: list[float]
+    user: list[Breach]
+    group: list[Breach]
+
+
 async def measure(rig: Rig) -> Report:
     """Each rate: the bare round trip, then the product."""
     port = free_port()
     network = Network(port)
-    figures: dict[int, dict[str, Any]] = {}
+    found: dict[int, list[Round]] = {rate: [] for rate in rig.sizes.rates}
     children = []
     sizes = rig.sizes
     try:
@@ -46,12 +55,15 @@ async def measure(rig: Rig) -> Report:
         gc.collect()
         gc.freeze()
         gc.disable()
-        for rate in sizes.rates:
-            bare = await round_trip.measure(configuration, rate, sizes.warm_s / 2, sizes.measured_s / 2)
-            _publish(rig, str(config), POLICIES["user"])
-            figures[rate] = _figures(await network.run(rate, sizes.warm_s, sizes.measured_s), bare)
-            _publish(rig, str(config), POLICIES["group"])
-            figures[rate]["by_group"] = _figures(await network.run(rate, sizes.warm_s, sizes.measured_s), bare)
+        for number in range(sizes.rounds):
+            for rate in sizes.rates:
+                topic = f"bench.round-trip.{rate}.{number}"
+                bare = await round_trip.measure(configuration, topic, rate, sizes.warm_s / 2, sizes.measured_s / 2)
+                by = {}
+                for kind, policy in POLICIES.items():
+                    _publish(rig, str(config), policy)
+                    by[kind] = await network.run(rate, sizes.warm_s, sizes.measured_s)
+                found[rate].append(Round(bare, by["user"], by["group"]))
         told = {name: getattr(network, name) for name in ("unanswered", "given_up", "not_believed", "false", "repeated")}
     finally:
         gc.enable()
@@ -61,7 +73,7 @@ async def measure(rig: Rig) -> Report:
     if told["false"] or told["not_believed"] > told["given_up"]:
         raise FailedError(f"somebody was disconnected who had not to be, or an answer was not to be believed: {told}")
     profile = {name: show_profile(f"profile of the {name} (all rates)", rig.samples(f"latency-{name}")) for name in PARTS if rig.profile}
-    return _report(rig, figures, told, profile)
+    return _report(rig, {rate: _of_rounds(rounds) for rate, rounds in found.items()}, told, profile)
 
 
 def _publish(rig: Rig, config: str, policy: str) -> None:
@@ -73,17 +85,49 @@ def _publish(rig: Rig, config: str, policy: str) -> None:
         raise FailedError(f"the policy was not taken: {done.stdout}{done.stderr}")
 
 
-def _figures(breaches: list[Breach], bare: list[float]) -> dict[str, Any]:
+def _of_rounds(rounds: list[Round]) -> dict[str, Any]:
+    """The medians of all rounds' quantiles, what each round had, and curves of all rounds together."""
+    by_user, by_group = [_figures(one.user) for one in rounds], [_figures(one.group) for one in rounds]
+    requests = {kind: [ms for one in rounds for ms in _requested_ms(getattr(one, kind))] for kind in POLICIES}
+    return _medians(by_user) | {
+        "round_trip": _median_quantiles([quantiles(one.bare) for one in rounds]),
+        "by_group": _medians(by_group),
+        "rounds": by_user,
+        "curves": {kind: _curve(some) for kind, some in requests.items()}
+        | {"round_trip": _curve([ms for one in rounds for ms in one.bare])},
+    }
+
+
+def _figures(breaches: list[Breach]) -> dict[str, Any]:
     answered = [breach for breach in breaches if breach.answered_ns]
-    done = [breach for breach in answered if breach.requested_ns]
     return {
         "breaches": len(breaches),
         "without_request": len(breaches) - sum(breach.requested_ns > 0 for breach in breaches),
-        "requested": quantiles([(breach.requested_ns - breach.sent_ns) / 1e6 for breach in done]),
+        "requested": quantiles(_requested_ms(answered)),
         "answered": quantiles([(breach.answered_ns - breach.sent_ns) / 1e6 for breach in answered]),
-        "decided": quantiles([(breach.requested_ns - breach.answered_ns) / 1e6 for breach in done]),
-        "round_trip": quantiles(bare),
+        "decided": quantiles([(breach.requested_ns - breach.answered_ns) / 1e6 for breach in answered if breach.requested_ns]),
     }
+
+
+def _requested_ms(breaches: list[Breach]) -> list[float]:
+    return [(breach.requested_ns - breach.sent_ns) / 1e6 for breach in breaches if breach.requested_ns]
+
+
+def _medians(figures: list[dict[str, Any]]) -> dict[str, Any]:
+    counts = {name: sum(one[name] for one in figures) for name in ("breaches", "without_request")}
+    return counts | {name: _median_quantiles([one[name] for one in figures]) for name in STAGES}
+
+
+def _median_quantiles(rounds: list[dict[str, float]]) -> dict[str, float]:
+    """Nothing where a round has none: the product fell behind for good."""
+    return {name: middle([one[name] for one in rounds]) for name in rounds[0]} if all(rounds) else {}
+
+
+def _curve(values: list[float]) -> list[tuple[float, float]]:
+    """Milliseconds, and the percentage that took at most so long."""
+    ordered = sorted(values)
+    shares = [number / CURVE_POINTS for number in range(1, CURVE_POINTS)] + [0.995, 0.999, 1.0]
+    return [(round(ordered[min(len(ordered) - 1, int(len(ordered) * share))], 3), 100 * share) for share in shares] if ordered else []
 
 
 def _report(rig: Rig, figures: dict[int, dict[str, Any]], told: dict[str, int], profile: dict[str, list[str]]) -> Report:
@@ -95,12 +139,11 @@ def _report(rig: Rig, figures: dict[int, dict[str, Any]], told: dict[str, int], 
         for name, title in titles.items():
             some = by_group["requested"] if name == "by_group" else figure[name]
             if not some:  # the product fell behind for good at this rate
-                rows.append((title, f"{rate:,}", *"-----"))
+                rows.append((title, f"{rate:,}", *"-------"))
                 continue
             ratio = f"{some['p50'] / bare['p50']:.1f} / {some['p99'] / bare['p99']:.1f}"
-            rows.append((title, f"{rate:,}", *(f"{some[key]:.1f}" for key in ("p50", "p90", "p99", "max")), ratio))
-        if figure["requested"]:
-            notes.append(verdict(f"{rate:,} records/s, p50", figure["requested"]["p50"], SKETCH_MS, "ms", more_is_better=False))
+            over_rounds = spread([one["requested"]["p99"] for one in figure["rounds"]], ".1f") if name == "requested" else "-"
+            rows.append((title, f"{rate:,}", *(f"{some[key]:.1f}" for key in SHOWN), over_rounds, ratio))
         if figure["requested"] and by_group["requested"]:
             adds_ms = by_group["requested"]["p50"] - figure["requested"]["p50"]
             said = "within" if adds_ms <= GROUP_ADDS_MS else "NOT within"
@@ -110,9 +153,9 @@ def _report(rig: Rig, figures: dict[int, dict[str, Any]], told: dict[str, int], 
             notes.append(f"{rate:,} records/s, {kind} limit: {some['breaches']} breaches, {missing} of them without a Disconnect-Request")
     notes.append("the way holds two round trips (journal, commands); each request was answered with ACK and, beyond the rate, a Stop")
     notes.append(", ".join(f"{name.replace('_', ' ')}: {count}" for name, count in told.items()))
-    columns = ("latency in milliseconds", "records/s", "p50", "p90", "p99", "max", "x round trip p50/p99")
+    columns = ("latency in milliseconds", "records/s", "p50", "p90", "p99", "p99.9", "max", "p99 of rounds", "x round trip p50/p99")
     seconds = f"{rig.sizes.warm_s:g} s warm-up, {rig.sizes.measured_s:g} s measured"
-    title = f"3. Packet in -> Disconnect-Request at the NAS's port (10 % breach; {seconds})"
+    title = f"Packet in -> Disconnect-Request at the NAS's port (10 % breach; {rig.sizes.rounds} rounds in turn, {seconds})"
     return Report(
         title, columns, rows, notes, {"rates": {str(rate): figure for rate, figure in figures.items()}, **told, "profile": profile}
     )

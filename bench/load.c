@@ -35,6 +35,7 @@
 #define OCTAVES 28         /* from 1 us to 268 s */
 #define SHOWN_PER_OCTAVE 8 /* buckets that are printed */
 #define TIMELINE_S 3600
+#define BURST 1024 /* requests of an open loop between two looks at the answers, however late it is */
 
 /* ---- one outstanding request ---- */
 struct slot {
@@ -214,7 +215,7 @@ static void run(int polled, long packets, double limit_s, double rate)
     for (long next = 0;;) {
         double due = (now - start_s) * rate; /* open loop: what should have left by now */
         int is_sending = sent < packets && now - start_s < limit_s;
-        for (; rate && is_sending && sent < due && sent < packets; next = (next + 1) % window) {
+        for (int burst = 0; rate && is_sending && sent < due && sent < packets && burst < BURST; burst++, next = (next + 1) % window) {
             if (slots[next].length) given_up++, outstanding--;
             send_next(next, start_s + sent / rate);
         }

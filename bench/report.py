@@ -3,7 +3,8 @@
 import os
 import platform
 import re
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -14,8 +15,6 @@ from schemas.codec import dumps, loads
 SHOWN_MAX = 15
 ALWAYS = 0.97
 """What is on the stack that often is the program's frame and tells nothing."""
-WITHIN = 2.0
-"""The sketch of the design is to be reached within this factor."""
 
 
 class Report(NamedTuple):
@@ -51,19 +50,12 @@ def spread(values: Sequence[float], form: str = ",.0f") -> str:
     return f"{min(values):{form}} to {max(values):{form}}"
 
 
-def verdict(what: str, value: float, sketch: float, unit: str, *, more_is_better: bool = True) -> str:
-    """Whether a figure is within a factor of two of the sketch's."""
-    share = value / sketch if more_is_better else sketch / value
-    said = "within" if share >= 1 / WITHIN else "NOT within"
-    return f"{what}: {value:,.1f} {unit}, the sketch did {sketch:,.0f}: {said} a factor of {WITHIN:.0f} (it is at {share:.2f} of it)"
-
-
 def quantiles(values: Sequence[float]) -> dict[str, float]:
-    """p50, p90, p99 and max by nearest rank; nothing of no values."""
+    """p50, p90, p99, p99.9 (`p999`) and max by nearest rank; nothing of no values."""
     if not values:
         return {}
     ordered = sorted(values)
-    at = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+    at = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
     return {name: ordered[min(len(ordered) - 1, int(len(ordered) * share))] for name, share in at.items()} | {"max": ordered[-1]}
 
 
@@ -72,11 +64,21 @@ def middle(values: Sequence[float]) -> float:
     return median(values)
 
 
+def megabytes(octets: float) -> str:
+    """Memory in MiB."""
+    return f"{octets / 2**20:,.0f} MiB"
+
+
 def machine() -> dict[str, Any]:
     """What it was measured on."""
     kafka = re.search(r"<version>(\d+\.\d+\.\d+)</version>", (ROOT / "deploy/kafka/pom.xml").read_text())
+    processor = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
     return {
+        "commit": commit.stdout.strip() or "no checkout",
         "cores": len(os.sched_getaffinity(0)),
+        "processor": processor[1] if processor else platform.machine(),
+        "memory": megabytes(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")),
         "system": platform.platform(),
         "python": platform.python_version(),
         "kafka": f"{kafka[1]} (embedded, one node)" if kafka else "embedded",
@@ -97,6 +99,17 @@ def show_profile(title: str, file: Path) -> list[str]:
     return lines
 
 
-def write(directory: Path, name: str, data: dict[str, Any]) -> None:
-    """The JSON file of a part."""
+def write(directory: Path, name: str, machine: Mapping[str, Any], done: Report) -> None:
+    """The JSON file of a part, which the document is made from."""
+    told = {"title": done.title, "columns": done.columns, "rows": done.rows, "notes": done.notes}
+    _write(directory, name, {"machine": machine, "table": told, **done.data})
+
+
+def write_failed(directory: Path, name: str, machine: Mapping[str, Any], why: str) -> None:
+    """Likewise, of a part that could not be measured."""
+    first, _, rest = why.strip().partition("\n")
+    _write(directory, name, {"machine": machine, "failed": " ".join([first, *rest.splitlines()[-1:]])})
+
+
+def _write(directory: Path, name: str, data: Mapping[str, Any]) -> None:
     (directory / f"{name}.json").write_text(dumps(data, indent=True) + "\n")

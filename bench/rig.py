@@ -6,6 +6,7 @@ Everything lies under one directory (`var/bench`); topics, detail files and logs
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import aiohttp
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from agents.health import STATUS_SOCKET_VARIABLE, ask_ready
@@ -134,6 +136,22 @@ class Child:
             self._process = None
             return
 
+    async def metric(self, name: str) -> float:
+        """One of its metrics, all labels together.
+
+        Raises:
+            FailedError: it does not answer on its status socket.
+        """
+        try:
+            async with (
+                aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self._socket))) as session,
+                session.get("http://part/metrics") as response,
+            ):
+                text = await response.text()
+        except aiohttp.ClientError as failed:
+            raise FailedError(f"{self.name} does not tell its metrics: {failed}\n{self.tail()}") from failed
+        return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if re.match(rf"{name}(_total)?[{{ ]", line))
+
     def cpu_s(self) -> float:
         """The CPU time that it has used."""
         return cpu_s_of(self._process.pid) if self._process else 0.0
@@ -176,6 +194,10 @@ class Rig:
         self.sizes = sizes
         self.profile = profile
         self.load = directory / "load"
+
+    def beside(self, bootstrap: str, broker: int) -> "Rig":
+        """The same place with another Kafka."""
+        return Rig(self.directory, bootstrap, broker, self.sizes, profile=self.profile)
 
     def build_load(self) -> None:
         """Compile the load generator.

@@ -18,9 +18,8 @@ PAUSE_S = 0.001
 _NOW = struct.Struct("=Q")
 
 
-async def measure(configuration: Configuration, rate_s: float, warm_s: float, measured_s: float) -> list[float]:
-    """Records at a rate over all partitions of a topic of its own; milliseconds from `send` to the poll that brings it."""
-    topic = f"bench.round-trip.{round(rate_s)}"
+async def measure(configuration: Configuration, topic: str, rate_s: float, warm_s: float, measured_s: float) -> list[float]:
+    """Records at a rate over all partitions of a topic that is made for it; milliseconds from `send` to the poll that brings it."""
     await make_topic(topic, client_settings(configuration))
     consumer = AIOKafkaConsumer(**client_settings(configuration), auto_offset_reset="earliest", fetch_max_wait_ms=FETCH_WAIT_MS)
     consumer.assign([TopicPartition(topic, partition) for partition in range(PARTITIONS)])

@@ -25,7 +25,7 @@ from schemas.topics import ACCOUNTING
 from streams.session_core import SessionCore
 from streams.step import Output
 
-FULL, TINY = (200_000, 1_000_000, 2_000_000), (500, 1_000, 2_000)
+FULL, QUICK, TINY = (200_000, 1_000_000, 2_000_000), (20_000, 100_000, 200_000), (500, 1_000, 2_000)
 NASES = [f"nas{number}" for number in range(500)]
 T0_MS = 1_795_199_831_000
 DYING_PER_TICK = 1_000
@@ -186,7 +186,7 @@ async def _child(what: str, sessions: int, file: Path) -> dict[str, Any]:
 async def measure(rig: Rig) -> Report:
     """Each size once; CPU time is counted, so that who else works on the machine does not."""
     file, found = rig.directory / "table-rows", []
-    for sessions in TINY if rig.sizes.rounds == 1 else FULL:
+    for sessions in {"tiny": TINY, "quick": QUICK}.get(rig.sizes.name, FULL):
         built = await _child("build", sessions, file)
         found.append(built | {"restored": await _child("restore", sessions, file)})
         file.unlink()

@@ -60,7 +60,7 @@ async def measure(rig: Rig) -> Report:
     """Fill a journal, then rounds in turn."""
     port = free_port()
     config, configuration = await rig.installation("worker", port=port)
-    await _put_policy(rig, configuration)
+    await put_policy(rig, configuration)
     await _fill(rig, config, port)
     installs = rig.sizes.name != "tiny"
     streams, quix = peers.kafka_streams(install=installs), peers.quix(install=installs)
@@ -104,7 +104,7 @@ async def _prepared(rig: Rig, name: str, number: int, command: list[str]) -> lis
     return [given.get(word, word) for word in command]
 
 
-async def _put_policy(rig: Rig, configuration: Configuration) -> None:
+async def put_policy(rig: Rig, configuration: Configuration) -> None:
     """The policy in force from the journal's first record on."""
     file = rig.directory / "worker-policy.toml"
     file.write_text(POLICY)

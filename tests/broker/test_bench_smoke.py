@@ -1,10 +1,14 @@
-"""The bench runs: with counts that measure nothing, so that it cannot rot. How fast anything is, is not tested."""
+"""The bench runs: with counts that measure nothing, so that it cannot rot. How fast anything is, is not tested.
 
-import os
+Each part runs alone, so that its time is bounded and its failure names it. A peer that is not installed is left out there as here.
+"""
+
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,24 +16,64 @@ from bench.__main__ import PARTS
 from schemas.codec import loads
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("cc") is None and shutil.which("gcc") is None, reason="the bench's load generator needs a C compiler"),
+]
+
+Data = dict[str, Any]
 
 
-def test_the_bench_measures_every_part_against_its_peers_in_one_run(tmp_path: Path):
-    """Issue A, 5: each figure with what it was measured against."""
-    if shutil.which("cc") is None and shutil.which("gcc") is None:
-        pytest.skip("the bench's load generator needs a C compiler")
-    command = [sys.executable, "-m", "bench", "--tiny", "--out", str(tmp_path)]
+def has_ingest(data: Data) -> bool:
+    servers = set(data["windows"])
+    told = servers <= {"curfew", "freeradius", "freeradius-postgresql"} and len(servers) + len(data["lacking"]) == 3
+    return told and all(one["bad"] == one["unanswered"] == 0 for one in data["windows"]["curfew"]["64"])
+
+
+def has_worker(data: Data) -> bool:
+    ours = {"worker": 1, "step": 1, "faust": 1, "decode": 1}
+    counts = {name: len(rates) for name, rates in data["rates"].items()}
+    peers = counts.keys() - ours
+    return counts.items() >= ours.items() and peers <= {"streams", "quix"} and {one["rejected"] for one in data["rounds"]["worker"]} == {""}
+
+
+def has_latency(data: Data) -> bool:
+    at = data["rates"]["500"]
+    return at["breaches"] > 0 and at["by_group"]["without_request"] == 0 and (data["false"], data["not_believed"]) == (0, 0)
+
+
+def has_through(data: Data) -> bool:
+    return data["rounds"][0]["packets"] > 0 and data["level"]["bad"] == 0
+
+
+def has_away(data: Data) -> bool:
+    answered = {name: one["packets"] for name, one in data["loads"].items()}
+    return answered["before"] > 0 and answered["away"] == 0 and len(data["octets"]) >= 2
+
+
+def has_overload(data: Data) -> bool:
+    return data["servers"]["curfew"]["flooded"]["packets"] > 0
+
+
+LOOKS: dict[str, Callable[[Data], bool]] = {
+    "ingest": has_ingest,
+    "worker": has_worker,
+    "latency": has_latency,
+    "through": has_through,
+    "away": has_away,
+    "overload": has_overload,
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_each_part_of_the_bench_measures_and_tells_what_it_found(part: str, tmp_path: Path):
+    """Issue E: `make bench` runs on any machine, with what is installed there."""
+    command = [sys.executable, "-m", "bench", "--tiny", "--only", part, "--out", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert sorted(file.name for file in tmp_path.glob("*.json")) == sorted(f"{part}.json" for part in PARTS)
-    ingest, worker, latency = (loads((tmp_path / f"{name}.json").read_bytes()) for name in ("ingest", "worker", "latency"))
-    has_peer = shutil.which("freeradius", path=f"{os.environ['PATH']}:/usr/sbin") is not None
-    assert {name for name in ingest if name.endswith("-64")} == {"curfew-64"} | ({"freeradius-64"} if has_peer else set())
-    assert all(one["bad"] == one["unanswered"] == 0 for one in ingest["curfew-64"]["rounds"])
-    assert {name: len(rates) for name, rates in worker["rates"].items()}.items() >= {"worker": 1, "step": 1, "faust": 1, "decode": 1}.items()
-    assert {one["rejected"] for one in worker["rounds"]["worker"]} == {""}
-    assert list(latency["rates"]) == ["500"]
-    assert latency["rates"]["500"]["breaches"] > 0
-    assert latency["rates"]["500"]["by_group"]["without_request"] == 0
-    assert (latency["false"], latency["not_believed"]) == (0, 0)
+    data = loads((tmp_path / f"{part}.json").read_bytes())
+    assert data["table"]["title"] in done.stdout
+    assert data["table"]["rows"]
+    assert LOOKS.get(part, bool)(data), data
+    assert "docs/benchmarks.md stays as it is" in done.stdout
+    assert [file.name for file in tmp_path.glob("*.json")] == [f"{part}.json"]

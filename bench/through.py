@@ -1,0 +1,156 @@
+"""Accounting all the way through: answered, durable, decided, events and rows written, with the worker behind the ingest on the same cores.
+
+Closed loop first, as fast as it goes: what counts is the time until the worker has applied the last record too. Then at a little less than
+that, in an open loop: whether the worker stays level. Against FreeRADIUS with its flat file, which keeps no state, in turn.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from agents.kafka_client import client_settings, topic_name
+from bench.freeradius import FreeRadius
+from bench.report import Report, middle, spread
+from bench.rig import PARTITIONS, Child, FailedError, Rig, cpu_s_of, free_port
+from bench.worker import put_policy
+from schemas.configuration import Configuration
+from schemas.topics import ACCOUNTING
+
+WINDOW = 512
+OPEN_WINDOW = 8192
+LEVEL_SHARE = 0.95
+LEVEL_LAG_S = 1.0
+"""Level: never further behind than what arrives in this time."""
+LOOK_EVERY_S = 0.5
+APPLIED_WITHIN_S = 300.0
+
+
+class Following:
+    """How far the worker is behind the journal."""
+
+    def __init__(self, configuration: Configuration, worker: Child, consumer: AIOKafkaConsumer) -> None:
+        name = topic_name(configuration, ACCOUNTING)
+        self._places = [TopicPartition(name, partition) for partition in range(PARTITIONS)]
+        self._worker = worker
+        self._consumer = consumer
+        self.lags: list[float] = []
+
+    async def ends(self) -> int:
+        """Records in the journal."""
+        return sum((await self._consumer.end_offsets(self._places)).values())
+
+    async def applied(self) -> float:
+        """Records that the worker has applied."""
+        return await self._worker.metric("curfew_records_applied")
+
+    async def during(self, load: Awaitable[Any]) -> Any:
+        """What the load gives; meanwhile the lag is looked at."""
+        loading = asyncio.ensure_future(load)
+        while not loading.done():
+            self.lags.append(await self.ends() - await self.applied())
+            await asyncio.wait({loading}, timeout=LOOK_EVERY_S)
+        return loading.result()
+
+    async def until_applied(self, records: int) -> None:
+        """Return when the worker has applied so many.
+
+        Raises:
+            FailedError: not within the time.
+        """
+        deadline = time.monotonic() + APPLIED_WITHIN_S
+        while await self.applied() < records:
+            if time.monotonic() > deadline:
+                raise FailedError("the worker did not apply all of the journal")
+            await asyncio.sleep(0.02)
+
+
+async def measure(rig: Rig) -> Report:
+    """Rounds in turn, then the open loop."""
+    peer = FreeRadius(rig)
+    rounds: list[dict[str, Any]] = []
+    against: list[dict[str, Any]] = []
+    try:
+        await peer.start()
+        for number in range(rig.sizes.rounds):
+            async with _product(rig, f"through-{number}") as (port, children, following):
+                rounds.append(await _through(rig, port, children, following))
+            if not peer.why_not:
+                against.append(await rig.send(peer.port, window=WINDOW, seconds=rig.sizes.through_s))
+                peer.forget()
+    finally:
+        await peer.stop()
+    rate = LEVEL_SHARE * middle([one["through_s"] for one in rounds])
+    async with _product(rig, "through-level") as (port, _, following):
+        level = await following.during(rig.send(port, window=OPEN_WINDOW, seconds=rig.sizes.through_s, rate=rate))
+    level |= {"rate": rate, "lag_max": max(following.lags), "lag_max_s": max(following.lags) / rate}
+    return _report(rig, rounds, against, level, peer)
+
+
+@asynccontextmanager
+async def _product(rig: Rig, name: str) -> AsyncIterator[tuple[int, list[Child], Following]]:
+    """An ingest and a worker on topics of their own, with the policy in force."""
+    port = free_port()
+    config, configuration = await rig.installation(name, port=port)
+    await put_policy(rig, configuration)
+    children = [rig.part("ingest", config), rig.part("worker", config)]
+    consumer = AIOKafkaConsumer(**client_settings(configuration))
+    try:
+        await consumer.start()
+        for child in children:
+            child.start()
+        for child in children:
+            await child.ready()
+        yield port, children, Following(configuration, children[1], consumer)
+    finally:
+        await consumer.stop()
+        for child in children:
+            await child.stop()
+
+
+async def _through(rig: Rig, port: int, children: list[Child], following: Following) -> dict[str, Any]:
+    def used() -> dict[str, float]:
+        return {"ingest": children[0].cpu_s(), "worker": children[1].cpu_s(), "Kafka": cpu_s_of(rig.broker)}
+
+    before, began_s = used(), time.perf_counter()
+    one = await following.during(rig.send(port, window=WINDOW, seconds=rig.sizes.through_s))
+    ends = await following.ends()
+    lag = ends - await following.applied()
+    await following.until_applied(ends)
+    took_s = time.perf_counter() - began_s
+    cpu_us = {name: (used_s - before[name]) / one["packets"] * 1e6 for name, used_s in used().items()} | {
+        "load": one["cpu_s"] / one["packets"] * 1e6
+    }
+    return one | {"through_s": one["packets"] / took_s, "lag_at_end": lag, "lag_max": max(following.lags), "cpu_us": cpu_us}
+
+
+def _report(rig: Rig, rounds: list[dict[str, Any]], against: list[dict[str, Any]], level: dict[str, Any], peer: FreeRadius) -> Report:
+    ours = [one["through_s"] for one in rounds]
+    detail = [one["packets_s"] for one in against]
+    answered = [one["packets_s"] for one in rounds]
+    ratio = f"{middle(ours) / middle(detail):.2f}" if detail else "-"
+    rows = [
+        ("curfew: answered, decided, events and rows out", f"{middle(ours):,.0f}", spread(ours), ratio),
+        ("  of it: answered while the load lasted", f"{middle(answered):,.0f}", spread(answered), "-"),
+    ]
+    if detail:
+        rows.append((peer.title, f"{middle(detail):,.0f}", spread(detail), "1.00"))
+    cpu = ", ".join(f"{name} {middle([one['cpu_us'][name] for one in rounds]):.1f}" for name in rounds[0]["cpu_us"])
+    is_level = level["lag_max_s"] <= LEVEL_LAG_S
+    notes = [
+        f"CPU time for each record, in us: {cpu}",
+        f"when the load ended the worker was {middle([one['lag_at_end'] for one in rounds]):,.0f} records behind (median)",
+        (
+            f"in an open loop at {level['rate']:,.0f}/s the worker {'stays' if is_level else 'does NOT stay'} level: at most"
+            f" {level['lag_max']:,.0f} records ({level['lag_max_s']:.2f} s) behind,"
+            f" {level['unanswered']:,} of {level['sent']:,} packets unanswered"
+        ),
+    ]
+    notes += [f"not measured: {peer.why_not}"] if peer.why_not else []
+    data = {"rounds": rounds, "freeradius": against, "level": level | {"is_level": is_level}}
+    turns = f"{rig.sizes.rounds} rounds of {rig.sizes.through_s:g} s in turn"
+    title = f"Through to events and rows ({turns}, window {WINDOW}, ingest and one worker)"
+    return Report(title, ("accounting records per second", "median/s", "spread", "x FreeRADIUS"), rows, notes, data)
