@@ -111,6 +111,8 @@ def _answer(step: Step, asked: Claims) -> None:
         yields = _yields(row, claim, asked.partition < step.core.partition, behind_ms, _unheard_ms(step, row))
         if yields and row.state != "ended":
             _yield(step, row, claim)
+        elif yields and row.said_by not in (*_YIELDED, "nas-stop") and _began_together(row, claim) and not _are_two_devices(row, claim):
+            ends.move(step, row, claim.identity)  # a boot's record that came late had ended it, or we had
         if not yields or row.said_by in _YIELDED:
             held.append(row)
     _send(step, "answer", asked.batch, held, (asked.partition,))

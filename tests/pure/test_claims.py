@@ -295,6 +295,18 @@ def test_a_session_whose_first_record_comes_late_does_not_yield_to_one_of_anothe
     partitions.nothing_else()
 
 
+def test_a_session_that_a_late_boot_has_ended_and_that_goes_on_under_another_name_has_moved() -> None:
+    """2.10, 2.4: its Accounting-On came behind its Start, and it has one row that is not a shadow."""
+    arrival = {"event_source": "arrival"}
+    partitions = mesh(start(identity=OUTER, at_s=10, **arrival), on(at_s=12, **arrival)).pass_time(100)
+    partitions.feed(interim(identity=REAL, at_s=130, session_time_s=120, **arrival)).pass_time(1)
+    assert partitions.of(OUTER).ended_row().said_by == "moved"
+    row = partitions.of(REAL).open_row()
+    assert (row.started_ms, row.start_seen) == (T0_MS + 10_000, True)
+    assert [kind for kind, identity in partitions.types() if identity == OUTER] == ["session.started", "session.ended", "session.moved"]
+    partitions.nothing_else()
+
+
 def test_a_late_stop_of_another_device_ends_no_living_session_under_its_id() -> None:
     """2.10, 2.1: it says that it lasted longer, and is not of this session."""
     arrival = {"event_source": "arrival"}
