@@ -115,7 +115,7 @@ def _windows(core: SessionCore, known: IdentityRow, row: SessionRow, used: quota
     """The identity's windows with this usage; None: there is something to tell of it, or of its slots in groups."""
     asked = core.book.questions(memberships.groups_of(known, row) if row.groups else known.groups)
     if core.book.has_group_limits and not (
-        row.counts and row.slots == asked.slots and not row.verdicts and set(row.asked) <= set(row.slots)
+        row.counts and row.slots == asked.slots and not row.verdicts and (not row.asked or set(row.asked) <= set(row.slots))
     ):
         return None
     if not (asked.quotas or asked.group_quotas):
