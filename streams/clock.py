@@ -7,6 +7,8 @@ from it: its sessions wait while it is silent (behaviour 3.5).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec.structs import replace
 
 from schemas.journal import Tick
@@ -74,20 +76,36 @@ def heard(nas: NasRow, ingest: str, elapsed_ms: int, silent_ms: int) -> NasRow:
     return replace(nas, clock_ms=clock_ms, talks={**nas.talks, ingest: until_ms})
 
 
-def ceased(nas: NasRow, ingest: str, elapsed_ms: int, silent_ms: int) -> NasRow:
-    """The NAS ceased to talk through an ingest; it is measured by another one if that hears it."""
+def ceased(nas: NasRow, ingest: str, elapsed_ms: int, silent_ms: int, ingests: Mapping[str, IngestClock]) -> NasRow:
+    """The NAS ceased to talk through an ingest; it is measured by another one if that hears it (`ingests`: as for `forgotten`)."""
     if ingest not in nas.talks:
         return nas
-    return forgotten(heard(nas, ingest, elapsed_ms, silent_ms), ingest)
+    return forgotten(heard(nas, ingest, elapsed_ms, silent_ms), ingest, ingests)
 
 
-def forgotten(nas: NasRow, ingest: str) -> NasRow:
-    """The ingest is gone, or hears the NAS no longer; what it had counted stays counted."""
+def forgotten(nas: NasRow, ingest: str, ingests: Mapping[str, IngestClock]) -> NasRow:
+    """The ingest is gone, or hears the NAS no longer; what it had counted stays counted, and no other one counts it again.
+
+    Args:
+        nas: its row.
+        ingest: which.
+        ingests: their clocks, also of those that are gone with this tick.
+    """
     if ingest not in nas.talks and nas.follows != ingest:
         return nas
     talks = {name: counted for name, counted in nas.talks.items() if name != ingest}
     follows = nas.follows if nas.follows != ingest else min(talks, default="")
+    if follows in talks and follows != nas.follows and ingest in nas.talks:
+        talks[follows] = max(talks[follows], _on_another(ingests, ingest, nas.talks[ingest], follows))
     return replace(nas, follows=follows, talks=talks)
+
+
+def _on_another(ingests: Mapping[str, IngestClock], ingest: str, elapsed_ms: int, another: str) -> int:
+    """Where another ingest's elapsed clock stood when this one's stood there; rather too late than too early, by the last ticks of both."""
+    one, other = ingests.get(ingest), ingests.get(another)
+    if one is None or other is None:
+        return 0
+    return other.elapsed_ms - (other.ticked_ms - one.ticked_ms) - (one.elapsed_ms - elapsed_ms)
 
 
 def unheard(nas: NasRow, since_ms: int) -> NasRow:

@@ -74,6 +74,7 @@ def _talk(core: SessionCore, told: Tick, row: PartitionRow, gone: list[str]) -> 
     nases, elapsed_ms = core.table.nases, row.ingests[told.ingest].elapsed_ms
     moved: dict[str, NasRow] = {}
     ceased_ms: dict[str, int] = {}
+    ingests = {**core.row.ingests, **row.ingests}
 
     def known(name: str) -> NasRow:
         return moved.get(name) or nases.get(name) or NasRow(name)
@@ -84,15 +85,15 @@ def _talk(core: SessionCore, told: Tick, row: PartitionRow, gone: list[str]) -> 
 
     for ingest in gone:
         for name in nases:
-            put(clock.forgotten(known(name), ingest))
+            put(clock.forgotten(known(name), ingest, ingests))
     for name, silent_ms in told.ceased:
-        put(clock.ceased(known(name), told.ingest, elapsed_ms, silent_ms))
+        put(clock.ceased(known(name), told.ingest, elapsed_ms, silent_ms, ingests))
         ceased_ms[name] = silent_ms
     if told.full:
         talking = {name for name, _ in told.began} | {name for name, _ in told.heard}
         for name in nases:
             if name not in talking:
-                put(clock.forgotten(known(name), told.ingest))
+                put(clock.forgotten(known(name), told.ingest, ingests))
     for name, window_ms in told.began:
         put(clock.began(known(name), told.ingest, elapsed_ms, window_ms))
     for name, silent_ms in told.heard:

@@ -96,15 +96,27 @@ def test_it_follows_one_ingest_at_a_time() -> None:
     nas = clock.began(clock.began(NasRow("ap1"), "a", 0), "b", 0)
     nas = clock.heard(clock.heard(nas, "b", 5000, 0), "a", 5000, 0)
     assert (nas.clock_ms, nas.follows) == (5000, "a")
-    nas = clock.ceased(nas, "a", 9000, 1000)
+    nas = clock.ceased(nas, "a", 9000, 1000, {})
     assert (nas.clock_ms, nas.follows, nas.talks) == (8000, "b", {"b": 5000})
     assert clock.heard(nas, "b", 7000, 0).clock_ms == 10_000
+
+
+def test_what_one_ingest_has_counted_the_one_that_measures_after_it_does_not_count_again() -> None:
+    """3.5: the other one had heard the NAS last a minute ago; else its sessions would age by that minute twice."""
+    row = run(PartitionRow(0), ("a", 0), ("b", 500_000))
+    nas = clock.began(clock.began(NasRow("ap1"), "a", 0), "b", 0)
+    row = run(row, *[tick for n in range(1, 61) for tick in (("a", 1000 * n), ("b", 500_000 + 1000 * n))])
+    nas = clock.heard(nas, "a", row.ingests["a"].elapsed_ms, 0)
+    assert (nas.clock_ms, nas.talks) == (60_000, {"a": 60_000, "b": 0})
+    nas = clock.forgotten(nas, "a", row.ingests)
+    row = run(row, ("b", 561_000))
+    assert clock.heard(nas, "b", row.ingests["b"].elapsed_ms, 0).clock_ms == 61_000
 
 
 def test_a_silence_is_not_counted_when_it_talks_again() -> None:
     """3.5."""
     nas = clock.heard(clock.began(NasRow("ap1"), "a", 0), "a", 5000, 0)
-    nas = clock.ceased(nas, "a", 65_000, 60_000)
+    nas = clock.ceased(nas, "a", 65_000, 60_000, {})
     assert (nas.clock_ms, nas.follows, nas.talks) == (5000, "", {})
     nas = clock.heard(nas, "a", 900_000, 0)
     assert (nas.clock_ms, nas.follows, nas.talks) == (5000, "a", {"a": 900_000})
@@ -113,8 +125,8 @@ def test_a_silence_is_not_counted_when_it_talks_again() -> None:
 def test_what_is_said_of_an_unknown_ingest_changes_nothing() -> None:
     """Agents ignore what they have seen."""
     nas = clock.began(NasRow("ap1"), "a", 0)
-    assert clock.ceased(nas, "b", 9, 1) is nas
-    assert clock.forgotten(nas, "b") is nas
+    assert clock.ceased(nas, "b", 9, 1, {}) is nas
+    assert clock.forgotten(nas, "b", {}) is nas
 
 
 @given(steps=st.lists(st.tuples(st.integers(0, 9_000), st.booleans()), min_size=1, max_size=30))
