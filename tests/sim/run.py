@@ -297,7 +297,7 @@ class Simulation:
 
     def _on_policy(self, version: int, most: int, times: int, victim: str, probe: str = "none") -> None:
         max_sessions = (Limit("most", "user", most, victim=victim, hold_s=30),) if most else ()  # type: ignore[arg-type]
-        rules = (Liveness("interim", times=times, probe=probe),) if times else ()
+        rules = (Liveness("interim", times=times, probe=probe),) if times else ()  # type: ignore[arg-type]
         scope = ("user", "group")[version % 2]
         total = (Limit("total", "group", 2 * most, group="us*", victim=victim, victim_scope=scope, hold_s=30),) if most else ()  # type: ignore[arg-type]
         action = ("report", "disconnect")[version % 3 == 0]  # mostly nobody goes, or there would be nobody left for the limits
