@@ -1,12 +1,14 @@
 # The commands of the checkout; each sets up what is missing first. `make help` prints the list.
 # PYTHON=... names the Python to make .venv with, ARGS=... goes to the program at the end (ARGS="-k sentence" for one test).
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench fuzz sim clean
+.PHONY: help setup run test check bench fuzz sim chaos clean
 export PYTHON
 BIN := .venv/bin
 ARGS :=
 SEED := 0
 N := 100
+ROUNDS := 1
+FAULTS :=
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +37,10 @@ fuzz: setup ## a longer run of the property tests
 
 sim: setup ## whole simulated networks in virtual time: SEED=first N=how-many; a seed that fails prints its shortest story
 	@$(BIN)/python -m tests.sim $(SEED) $(N)
+
+chaos: setup ## break the product under load and look whether anybody could tell: SEED=first ROUNDS=n FAULTS=a,b (all)
+	@sh deploy/install-packages.sh chaos-packages.txt
+	@$(BIN)/python -m tests.chaos --seed $(SEED) --rounds $(ROUNDS) --faults "$(FAULTS)" $(ARGS)
 
 clean: ## remove what the commands above made, but not the data under var/kafka
 	@rm -rf .venv var/kafka-libs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

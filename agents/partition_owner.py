@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
+import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.structs import ConsumerRecord, TopicPartition
@@ -319,13 +320,24 @@ class PartitionOwner:
         configuration, fence = self._around.configuration, fence_key(self.journal.partition).encode()
         core = self._lane.make_core(self.journal.partition, configuration.kafka.partitions, self.journal.topic)
 
+        strange = 0
+
         def take(key: bytes, value: bytes | None) -> None:
-            if key != fence:
+            nonlocal strange
+            if key == fence:
+                return
+            try:
                 core.restore(key, value)
+            except msgspec.ValidationError:
+                raise  # it may be a row of another version: to pass it over would be to forget
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                strange += 1  # no version of us writes keys that are no text and values that are no JSON
 
         producer = await checkpoint.fence(configuration, self._table, self._lane.group)
         try:
             await read_table(configuration, self._table, take)
+            if strange:
+                log.warning("%d rows in partition %d of %s are not ours, and are passed over", strange, *self._table[::-1])
             core.restored()
             return producer, core, await find_start(self._around.consumer, self.journal, core.next_offset)
         except BaseException:

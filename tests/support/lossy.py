@@ -37,15 +37,18 @@ class LossyRelay:
         seed: of its luck.
         loss, doubled: shares of the datagrams, each way.
         delay_s: the longest way of one, at random; so they overtake each other.
+
+    Attributes:
+        loss, doubled, delay_s: as given; the network may become better or worse.
     """
 
     def __init__(self, peer: tuple[str, int], seed: int, *, loss: float = 0.3, doubled: float = 0.1, delay_s: float = 0.02) -> None:
         self.seen: list[Passed] = []
         self._peer = peer
         self._luck = random.Random(seed)
-        self._loss = loss
-        self._doubled = doubled
-        self._delay_s = delay_s
+        self.loss = loss
+        self.doubled = doubled
+        self.delay_s = delay_s
         self._front = bound_socket()
         self.port: int = self._front.getsockname()[1]
         self._back: dict[tuple[str, int], socket.socket] = {}
@@ -73,10 +76,10 @@ class LossyRelay:
 
     def _pass_on(self, octets: bytes, *, to_peer: bool, send: Callable[[bytes], object]) -> None:
         luck = self._luck
-        copies = 0 if luck.random() < self._loss else 2 if luck.random() < self._doubled else 1
+        copies = 0 if luck.random() < self.loss else 2 if luck.random() < self.doubled else 1
         self.seen.append(Passed(time.monotonic(), to_peer, octets, copies))
         for _ in range(copies):
-            asyncio.get_running_loop().call_later(luck.random() * self._delay_s, self._send, send, octets)
+            asyncio.get_running_loop().call_later(luck.random() * self.delay_s, self._send, send, octets)
 
     def _send(self, send: Callable[[bytes], object], octets: bytes) -> None:
         if self._front.fileno() >= 0:

@@ -3,6 +3,7 @@
 No clock, no socket: (a partition's journal) -> the rows and outputs that a worker must have written, however often it died.
 """
 
+import os
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -35,7 +36,7 @@ def replay(
     outputs: list[Output] = []
     for stored in journal:
         assert stored.offset == core.next_offset, f"the journal has a hole before {stored.offset}"
-        core.apply(stored.offset, stored.kind, None if stored.key is None else stored.key.encode(), stored.octets, outputs)
+        core.apply(stored.offset, stored.kind, None if stored.key is None else os.fsencode(stored.key), stored.octets, outputs)
     return Replay({key.decode(): value for key, value in core.checkpoint() if value is not None}, outputs)
 
 

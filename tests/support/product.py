@@ -2,7 +2,7 @@
 
 What lives here: starting, killing, freezing and stopping the parts, and reading what they wrote. Every process is a child that dies with
 the test run (`setpriv --pdeathsig` where there is one) and is ended by its pid. Reading is `read_committed` everywhere: what a zombie
-wrote and never committed is nobody's truth.
+wrote and never committed is nobody's truth. What a stranger wrote is no JSON and perhaps no text: it is read all the same.
 """
 
 import asyncio
@@ -37,7 +37,10 @@ T = TypeVar("T")
 
 
 class Stored(NamedTuple):
-    """A record as it lies in a topic; `value` is decoded JSON, None for a tombstone; `time_ms` is its producer's clock."""
+    """A record as it lies in a topic; `value` is decoded JSON, None for a tombstone or no JSON; `time_ms` is its producer's clock.
+
+    A key that is not UTF-8 holds surrogates for its octets (`os.fsencode` gives them back).
+    """
 
     partition: int
     offset: int
@@ -79,10 +82,15 @@ class Nas(NamedTuple):
 
 
 class Part:
-    """One `curfew ingest`, `worker` or `kicker` as a child process; `process` is None when there is none."""
+    """One `curfew ingest`, `worker`, `kicker`... as a child process; `process` is None when there is none.
+
+    Attributes:
+        environment: variables of its own, from its next start on.
+    """
 
     def __init__(self, name: str, command: str, config: Path, directory: Path, sockets: Path) -> None:
         self.name = name
+        self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
         self.log = directory / f"{name}.log"
         self._arguments = (*CURFEW, command, "--config", str(config))
@@ -96,7 +104,7 @@ class Part:
             self.process = subprocess.Popen(
                 _dying_with_us(self._arguments),
                 cwd=ROOT,
-                env={**_environment(), STATUS_SOCKET_VARIABLE: str(self._socket)},
+                env={**_environment(), **self.environment, STATUS_SOCKET_VARIABLE: str(self._socket)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -156,7 +164,7 @@ class Product:
         port: where accounting is received (127.0.0.1).
         prefix: of its topics. configuration: as loaded from `config`.
         ingest, workers, kicker: the parts; `worker` is the first of them.
-        prober: empty, or the prober.
+        prober: empty, or the prober. projector: empty, or the projector.
     """
 
     def __init__(
@@ -170,6 +178,8 @@ class Product:
         workers: int = 1,
         tick_s: float = 1.0,
         prober: str | None = None,
+        redis: str | None = None,
+        replicas: int = 1,
     ) -> None:
         """Write the configuration; nothing is started.
 
@@ -182,6 +192,8 @@ class Product:
             workers: worker processes.
             tick_s: between two ticks; less of it, and time passes in finer steps.
             prober: the table [prober] of the configuration; None: there is no prober.
+            redis: the URL of a Redis to project into; None: there is no projector.
+            replicas: of each topic.
         """
         self.port = free_port()
         self.prefix = prefix
@@ -189,10 +201,12 @@ class Product:
         self.config = directory / "curfew.toml"
         tables = [
             f'[kafka]\nbootstrap_servers = "{bootstrap}"\npartitions = {partitions}\ntopic_prefix = "{prefix}"\n',
+            f"replication_factor = {replicas}\n",
             f'[ingest]\nlisten = ["127.0.0.1:{self.port}"]\ntick_s = {tick_s}\n',
             '[kicker]\nsource = "127.0.0.1"\n',
             "[worker]\nsession_timeout_s = 3\n",
             *([] if prober is None else [f"[prober]\n{prober}\n"]),
+            *([] if redis is None else [f'[redis]\nurl = "{redis}"\n[http]\nlisten = ""\n']),
             *(nas.toml() for nas in nases),
         ]
         self.config.write_text("\n".join(tables))
@@ -204,11 +218,12 @@ class Product:
         self.worker = self.workers[0]
         self.kicker = Part("kicker", "kicker", self.config, directory, sockets)
         self.prober = [] if prober is None else [Part("prober", "prober", self.config, directory, sockets)]
+        self.projector = [] if redis is None else [Part("projector", "projector", self.config, directory, sockets)]
 
     @property
     def parts(self) -> list[Part]:
         """All of them, in the order in which they are stopped."""
-        return [self.ingest, *self.workers, self.kicker, *self.prober]
+        return [self.ingest, *self.workers, self.kicker, *self.prober, *self.projector]
 
     async def start(self, policy: str = "") -> Self:
         """Make the topics, start all parts, put a policy in force, and return when all of them are ready."""
@@ -246,9 +261,9 @@ class Product:
                     record.partition,
                     record.offset,
                     record.timestamp,
-                    None if record.key is None else record.key.decode(),
+                    None if record.key is None else os.fsdecode(record.key),
                     kind_of(record),
-                    None if record.value is None else loads(record.value),
+                    _json_of(record.value),
                     record.value,
                 )
                 async for record in reader.to_end()
@@ -273,11 +288,12 @@ class Product:
 
     async def commands(self) -> list[Any]:
         """The disconnect commands, without the notices between them."""
-        return [stored.value for stored in await self.records(COMMANDS) if stored.kind == "command"]
+        return [stored.value for stored in await self.records(COMMANDS) if stored.kind == "command" and stored.value is not None]
 
     async def results(self, *, final: bool | None = None) -> list[Any]:
         """The disconnect results; all, or those that are (not) final."""
-        return [stored.value for stored in await self.records(RESULTS) if final in (None, stored.value["final"])]
+        results = [stored.value for stored in await self.records(RESULTS) if stored.value is not None]
+        return [result for result in results if final in (None, result["final"])]
 
     async def wait_for_events(self, count: int, *types: str, within_s: float = 20.0) -> list[Any]:
         """The events of these types, once there are so many."""
@@ -321,6 +337,12 @@ async def run(*arguments: str, environment: dict[str, str] | None = None, within
     output, talk = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
     assert done.returncode == 0, f"{' '.join(arguments)} ended with {done.returncode}: {output}{talk}"
     return output
+
+
+def _json_of(value: bytes | None) -> Any:
+    with contextlib.suppress(ValueError):
+        return None if value is None else loads(value)
+    return None
 
 
 def free_port() -> int:

@@ -1,0 +1,151 @@
+"""Outcomes in words: a line for each run on the terminal, JSON lines to add up several sittings, and docs/reliability.md."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench.report import machine
+from schemas.codec import dumps, loads
+from tests.chaos.faults import FAULTS
+from tests.chaos.run import MEMORY_MAX_MIB, Outcome, as_json
+
+ROOT = Path(__file__).parents[2]
+SHOWN = {
+    "lost": "lost",
+    "differ": "differ",
+    "false_kicks": "false kicks",
+    "doubled": "doubled",
+    "gaps": "gaps",
+    "went_back": "fence",
+    "other": "other",
+}
+"""Findings by the heading of their column."""
+
+
+def line(outcome: Outcome) -> str:
+    """A run for the terminal; what does not hold stands below it."""
+    name = "+".join(outcome.faults)
+    if outcome.skipped:
+        return f"{name:15} seed {outcome.seed:<4} skipped: {outcome.skipped}"
+    back = ", ".join(f"{one.took_s:.1f} s broken, back after {one.back_s:.1f} s" for one in outcome.struck)
+    counts = ", ".join(f"{heading} {len(outcome.findings.get(key, []))}" for key, heading in SHOWN.items())
+    peak = max(outcome.peaks_mib.values(), default=0)
+    text = (
+        f"{name:15} seed {outcome.seed:<4} {back}; {outcome.answered} answered, {outcome.events} events, {outcome.commands} requests; "
+        f"{counts}; {peak} MiB; {outcome.seconds:.0f} s"
+    )
+    wrong = [f"    {heading}: {said}" for key, heading in SHOWN.items() for said in outcome.findings.get(key, [])]
+    return "\n".join(
+        [text, *([f"    failed: {outcome.failed}"] if outcome.failed else []), *wrong, *(f"    {note}" for note in outcome.notes)]
+    )
+
+
+def add(results: Path, outcome: Outcome) -> None:
+    """Keep a run, with the commit that it is of."""
+    of = {"commit": _commit(), "machine": machine()}
+    with results.open("a") as file:
+        file.write(dumps({**as_json(outcome), **of}) + "\n")
+
+
+def write(target: Path, results: Path) -> None:
+    """The document, from all runs that were kept."""
+    target.write_text(document([loads(line) for line in results.read_text().splitlines()]))
+
+
+def document(runs: list[Any]) -> str:
+    """The text of docs/reliability.md."""
+    by_fault: dict[str, list[Any]] = defaultdict(list)
+    for one in runs:
+        by_fault["+".join(one["faults"])].append(one)
+    of = runs[-1]["machine"]
+    made = [one for one in runs if not one["skipped"]]
+    commits = sorted({one["commit"] for one in runs})
+    answered = sum(one["answered"] for one in made)
+    measured = (
+        f"Measured: {len(made)} runs, {answered:,} records answered, {sum(one['events'] for one in made):,} events and "
+        f"{sum(one['commands'] for one in made):,} Disconnect-Requests; commit {', '.join(commits)}; {of['cores']} cores, {of['system']}, "
+        f"Python {of['python']}, Kafka {of['kafka']}. Other work ran on the machine at the same time, so times are upper bounds.\n"
+    )
+    faults = "".join(f"* `{name}`: {fault.what}\n" for name, fault in FAULTS.items())
+    words = _WORDS.format(memory=MEMORY_MAX_MIB)
+    return "\n".join([_HEAD, measured, _table(by_fault), words, "## What each fault does\n", faults, _TAIL])
+
+
+def _table(by_fault: dict[str, list[Any]]) -> str:
+    heads = ["fault", "runs", *SHOWN.values(), "broken for, s", "back after, s: median (most)", "most memory, MiB"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for name in [*(one for one in FAULTS if one in by_fault), *(one for one in by_fault if one not in FAULTS)]:
+        made = [one for one in by_fault[name] if not one["skipped"]]
+        if not made:
+            lines.append(f"| {name} | skipped: {by_fault[name][0]['skipped']} |" + " |" * (len(heads) - 2))
+            continue
+        failed = sum(bool(one["failed"]) for one in made)
+        counts = [str(sum(len(one["findings"].get(key, [])) for one in made)) for key in SHOWN]
+        took = [struck["took_s"] for one in made for struck in one["struck"]]
+        back = [struck["back_s"] for one in made for struck in one["struck"]]
+        peak = max((peak for one in made for peak in one["peaks_mib"].values()), default=0)
+        times = [f"{median(took):.1f}", f"{median(back):.1f} ({max(back):.1f})"] if back else ["", ""]
+        runs = f"{len(made)} ({failed} failed)" if failed else str(len(made))
+        lines.append("| " + " | ".join([name, runs, *counts, *times, str(peak)]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _commit() -> str:
+    said = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return said.stdout.strip() or "unknown"
+
+
+_HEAD = """# Reliability: what happens when something breaks
+
+`make chaos` runs the real product (ingest, two workers, kicker; a projector and Redis where they are what is broken) on a real Kafka
+under load, breaks something, lets it come to rest, and then looks into the topics alone. Users log in and out at three NASes, breach a
+limit of one device for each user and one of thirty sessions for each group, fall silent and are found dead; the NASes obey most
+Disconnect-Requests, refuse some, forget some sessions, reboot now and then, and send every record again until it is answered.
+
+```
+make chaos                              # every fault once, with seed 0
+make chaos SEED=20 ROUNDS=5             # every fault with seeds 20 to 24
+make chaos FAULTS=zombie,leader-away    # these alone; zombie+kill-kicker breaks both in one run
+make chaos ARGS="--full"                # outages as long as in production: Kafka a minute, all workers two hours
+make chaos ARGS="--keep --write"        # adds to the results kept so far, and writes this document from all of them
+```
+
+A run that failed leaves its topics as JSON lines and the logs of all parts under `var/chaos/`. A fault that a machine cannot make (no root
+to mount a small disk, no libfaketime of deploy/chaos-packages.txt, no Redis) is skipped with the reason. Some of the cheap ones run in
+`make test`, all in one run (`tests/broker/test_chaos_smoke.py`).
+"""
+
+_WORDS = """The columns, each of which must be 0:
+
+* **lost**: records that a NAS was answered for and that are not in the journal, or not as they were sent; records there that nobody sent.
+* **differ**: rows, events, commands, slots and verdicts that are not exactly those of a model: the same step, fed each journal from its
+  first record in one process that nobody kills. And what a second, slow model sees otherwise that shares no code with the product: who had
+  more devices than he may, and who was silent for how long while somebody was listening.
+* **false kicks**: Disconnect-Requests that arrived at a NAS for a session that had, in truth, no reason to go: its user had no other device
+  there, its group was not full, and it was not silent, within the time for which a command is good.
+* **doubled**: sessions that ended twice; commands without or with more than one final outcome; outcomes that the journal does not know.
+* **gaps**: in the sequence of an identity's events.
+* **fence**: places in the tables where the state of a former owner came after that of his successor.
+* **other**: parts that ended by themselves, a part with more than {memory} MiB, a Redis that is not the table in the end.
+
+Times are those of probes, users who may not log in at all: each goes from the NAS through ingest, session agent, group agent, session agent
+and kicker back to the NAS, one for every partition. "Back after" is from the moment at which the fault was lifted (for a kill: from the
+kill, with the process started again by a keeper as `curfew up` does it) until probes sent after that had come back in all partitions.
+Workers have a session timeout of 3 s here (10 s by default), which is what a killed one costs its successor.
+"""
+
+_TAIL = """## What this does not show
+
+* `workers-down` stands in for two hours: the workers are away for 20 s where a command is good for 8 s and a record is old after 3 s, so
+  that all that matters is older than what may still be acted on. `--full` takes the two hours.
+* With three nodes Kafka's own topics (groups, transactions) and the controller are on the node that stays; what is killed is the leader
+  of partitions of the product's topics.
+* `topic-deleted` deletes the topic of the events, which nobody of the product reads. What was in it is gone, so the sequence is not
+  asked for there. A journal that is deleted cannot be made up for: its partitions stand still and say so
+  (`tests/broker/test_worker_failures.py`).
+* All is on one machine: a network that is cut in two between Kafka's nodes is not among the faults.
+"""
