@@ -41,7 +41,7 @@ class SourcePorts:
         """
         self._source = source
         self._take = take
-        self._sockets: dict[tuple[int, int], socket.socket] = {}
+        self._sockets: dict[tuple[bool, int], socket.socket] = {}
 
     def open(self) -> None:
         """Open the first port, so that a wrong source address is said at the start.
@@ -71,17 +71,16 @@ class SourcePorts:
         self._sockets.clear()
 
     def _socket(self, place: int, towards: str) -> socket.socket:
-        family = socket.AF_INET6 if ":" in towards else socket.AF_INET
-        known = self._sockets.get((family, place))
+        is_v6 = ":" in towards
+        known = self._sockets.get((is_v6, place))
         if known is None:
-            known = self._sockets[family, place] = self._open(family)
+            known = self._sockets[is_v6, place] = self._open(is_v6=is_v6)
             asyncio.get_running_loop().add_reader(known.fileno(), self._read, place, known)
         return known
 
-    def _open(self, family: int) -> socket.socket:
-        is_v6 = family == socket.AF_INET6
+    def _open(self, *, is_v6: bool) -> socket.socket:
         source = self._source if is_v6 == (":" in self._source) else "::" if is_v6 else "0.0.0.0"  # noqa: S104 - the system's choice by route
-        new = socket.socket(family, socket.SOCK_DGRAM)
+        new = socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET, socket.SOCK_DGRAM)
         try:
             new.setblocking(False)
             new.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)

@@ -3,18 +3,19 @@
 What lives here: the producer, its end and its successor, and a lane for each topic-partition. What may not: what a record says.
 
 Theory of operation: each lane has one batch in flight while the next one grows, so a partition that is slow holds up no other, and a lot
-of results cost few round trips. A delivery is told to its owner when all of its records are durable. A failed send poisons an idempotent
-producer for that partition for good, so any failure ends the producer; what was not acknowledged goes first with the next one, in the
-order in which it was put. What is open is bounded by its owner: the kicker's open commands have at most two results each.
+of results cost few round trips. Who writes a lot asks for a spacing: a lane that has sent sends again with all others at the next multiple
+of it, so that few requests carry many records of many partitions, since a batch costs the broker far more than a record in it. A delivery
+is told to its owner when all of its records are durable. A failed send poisons an idempotent producer for that partition for good, so any
+failure ends the producer; what was not acknowledged goes first with the next one, in the order in which it was put. What is open is bounded
+by its owner: the kicker's open commands have at most two results each.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import count
 
 import msgspec
 from aiokafka import AIOKafkaProducer
@@ -53,12 +54,12 @@ class Delivery(msgspec.Struct, frozen=True):
 class _Parcel:
     """A delivery on its way: the offsets of its records, -1 for those that are not durable yet."""
 
-    __slots__ = ("delivery", "number", "offsets")
+    __slots__ = ("delivery", "offsets", "open_count")
 
-    def __init__(self, number: int, delivery: Delivery) -> None:
-        self.number = number
+    def __init__(self, delivery: Delivery) -> None:
         self.delivery = delivery
-        self.offsets = [-1] * len(delivery.records)
+        self.open_count = len(delivery.records)
+        self.offsets = [-1] * self.open_count
 
 
 class ResultWriter:
@@ -68,20 +69,21 @@ class ResultWriter:
         trouble: why nothing gets through, for `/readyz`; empty when it does.
     """
 
-    def __init__(self, configuration: Configuration, what: str = "results", *, at_once: bool = False) -> None:
+    def __init__(self, configuration: Configuration, what: str = "results", *, at_once: bool = False, spacing_s: float = 0.0) -> None:
         """Make it; nothing is sent before `run`.
 
         Args:
             configuration: where Kafka is.
             what: what is written, for people.
             at_once: be connected before there is anything to write.
+            spacing_s: between two batches of a partition, at most; what comes after a pause goes at once.
         """
         self.trouble = ""
         self._what = what
         self._configuration = configuration
-        self._open: OrderedDict[int, _Parcel] = OrderedDict()
-        self._numbers = count()
-        self._lanes: dict[TopicPartition, _Lane] = {}
+        self._spacing_s = spacing_s
+        self._open: dict[_Parcel, None] = {}  # in the order in which they were put
+        self._lanes: dict[tuple[str, int], _Lane] = {}
         self._producer: AIOKafkaProducer | None = None
         self._something = asyncio.Event()
         if at_once:
@@ -96,10 +98,11 @@ class ResultWriter:
 
     def put(self, delivery: Delivery) -> None:
         """Send this, after what was put before it."""
-        parcel = _Parcel(next(self._numbers), delivery)
-        self._open[parcel.number] = parcel
-        self._nothing.clear()
-        self._something.set()
+        if not self._open:
+            self._nothing.clear()
+            self._something.set()
+        parcel = _Parcel(delivery)
+        self._open[parcel] = None
         if self._producer is not None:
             self._post(self._producer, parcel)
 
@@ -139,34 +142,35 @@ class ResultWriter:
 
     async def _send_with(self, producer: AIOKafkaProducer) -> tuple[KafkaError, bool]:
         """Send whatever comes until it fails: why, and whether anything got through before."""
-        oldest = next(iter(self._open), -1)
+        oldest = next(iter(self._open), None)
         failed: asyncio.Future[KafkaError] = asyncio.get_running_loop().create_future()
         self._failed = failed
         self._producer = producer
         try:
-            for parcel in self._open.values():
+            for parcel in self._open:
                 self._post(producer, parcel)
             failure = await failed
         finally:
             self._producer = None
             lanes, self._lanes = self._lanes, {}
             await end(*(lane.task for lane in lanes.values()))
-        return failure, next(iter(self._open), -1) != oldest
+        return failure, next(iter(self._open), None) is not oldest
 
     def _post(self, producer: AIOKafkaProducer, parcel: _Parcel) -> None:
         for place, record in enumerate(parcel.delivery.records):
             if parcel.offsets[place] < 0:
-                to = TopicPartition(record.topic, record.partition)
+                to = record.topic, record.partition
                 lane = self._lanes.get(to)
                 if lane is None:
-                    lane = self._lanes[to] = _Lane(producer, to, self._durable, self._fail)
+                    lane = self._lanes[to] = _Lane(producer, TopicPartition(*to), self._spacing_s, self._durable, self._fail)
                 lane.put(parcel, place)
 
     def _durable(self, parcel: _Parcel, place: int, offset: int) -> None:
         parcel.offsets[place] = offset
+        parcel.open_count -= 1
         self.trouble = ""
-        if min(parcel.offsets) >= 0:
-            del self._open[parcel.number]
+        if not parcel.open_count:
+            del self._open[parcel]
             if not self._open:
                 self._nothing.set()
             parcel.delivery.done(parcel.offsets)
@@ -187,11 +191,14 @@ class _Lane:
         self,
         producer: AIOKafkaProducer,
         place: TopicPartition,
+        spacing_s: float,
         durable: Callable[[_Parcel, int, int], None],
         fail: Callable[[BaseException], None],
     ) -> None:
         self._producer = producer
         self._place = place
+        self._spacing_s = spacing_s
+        self._not_before_s = 0.0
         self._durable = durable
         self._fail = fail
         self._queue: deque[tuple[_Parcel, int]] = deque()
@@ -199,16 +206,27 @@ class _Lane:
         self.task = asyncio.create_task(self._run(), name=f"results {place.topic}/{place.partition}")
 
     def put(self, parcel: _Parcel, place: int) -> None:
+        if not self._queue:
+            self._filled.set()
         self._queue.append((parcel, place))
-        self._filled.set()
 
     async def _run(self) -> None:
         try:
             while True:
                 await self._filled.wait()
+                if self._spacing_s:
+                    await self._keep_spacing()
                 await self._send_batch()
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody else would hear of it
             self._fail(error)
+
+    async def _keep_spacing(self) -> None:
+        loop = asyncio.get_running_loop()
+        now_s = loop.time()
+        if now_s < self._not_before_s:
+            await asyncio.sleep(self._not_before_s - now_s)
+            now_s = loop.time()
+        self._not_before_s = (now_s // self._spacing_s + 1) * self._spacing_s
 
     async def _send_batch(self) -> None:
         batch, queue, taken = self._producer.create_batch(), self._queue, []  # its first record goes in whatever its size

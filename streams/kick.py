@@ -171,7 +171,8 @@ class Kick:
     """One command's state. `begin` makes it, `step` moves it.
 
     Attributes:
-        command: what was ordered. deadline_ms: monotonic, when the final result is due. expiry_ms: likewise, then nothing is sent anew.
+        command: what was ordered. session_id: its session's Acct-Session-Id.
+        deadline_ms: monotonic, when the final result is due. expiry_ms: likewise, then nothing is sent anew.
         current: the request that is sent or is to be sent. further: those that may come after it. tried: those that were sent.
         promised: the NAS acknowledged one of them. back_offs: how often it was left alone. timer_ms: the timer that is set.
     """
@@ -186,6 +187,7 @@ class Kick:
         "further",
         "promised",
         "schedule",
+        "session_id",
         "state",
         "timer_ms",
         "transmission",
@@ -197,6 +199,7 @@ class Kick:
         self.command = command
         self.way = way
         self.schedule = schedule
+        self.session_id = session_id(command)
         self.state = State.QUEUED
         self.deadline_ms = now.mono_ms + min(command.confirm_within_s, CONFIRM_WITHIN_MAX_S) * 1000
         self.expiry_ms = now.mono_ms + command.expires_ms - now.wall_ms
@@ -259,7 +262,7 @@ def result_of(kick: Kick, now: Now, outcome: Outcome, detail: str, *, error_caus
         time_ms=now.wall_ms,
         nas=command.nas,
         identity=command.identity,
-        acct_session_id=session_id(command),
+        acct_session_id=kick.session_id,
         final=outcome != "acknowledged",
         outcome=outcome,
         error_cause=error_cause,

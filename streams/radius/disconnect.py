@@ -10,7 +10,7 @@ Sources: RFC 5176 sections 2.3, 3.3, 3.4 and 3.5; RFC 2869 section 5.3 (Event-Ti
 import re
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv6Address, IPv6Network
 from typing import Final
 
 import msgspec
@@ -22,7 +22,7 @@ from streams.radius.authenticator import MESSAGE_AUTHENTICATOR, ZEROS, BadAuthen
 from streams.radius.composite import VENDOR_SPECIFIC
 from streams.radius.fields import AUDIT_SESSION_ID, AUDIT_SESSION_ID_PREFIX, CISCO_AVPAIR, FIELDS, Value
 from streams.radius.framing import HEADER_OCTETS, PACKET_OCTETS_MAX, Malformed, check_framing
-from streams.radius.values import to_octets
+from streams.radius.values import DECIMAL, to_octets
 
 DISCONNECT_REQUEST: Final = 40
 DISCONNECT_ACK: Final = 41
@@ -34,7 +34,9 @@ EVENT_TIMESTAMP: Final = 55
 ERROR_CAUSE: Final = 101
 VALUE_OCTETS_MAX: Final = 253
 _PROVEN: Final = bytes((MESSAGE_AUTHENTICATOR, 2 + len(ZEROS)))
+_OCTET: Final = [bytes((octet,)) for octet in range(256)]
 _STAMP: Final = bytes((EVENT_TIMESTAMP, 6))
+_DECIMAL: Final = {DECIMAL[octet]: octet for octet in range(256)}
 _INTERFACE_ID: Final = re.compile(r"[0-9a-f]{1,4}(?::[0-9a-f]{1,4}){3}", re.IGNORECASE)
 
 
@@ -96,7 +98,7 @@ def build_disconnect(
     for number, octets in attributes:
         if not 0 < number <= 255 or len(octets) > VALUE_OCTETS_MAX:
             raise ValueError(f"attribute {number} of {len(octets)} octets cannot be sent")
-        parts += (bytes((number, len(octets) + 2)), octets)
+        parts += (_OCTET[number], _OCTET[len(octets) + 2], octets)
     if event_timestamp_s is not None:
         parts += (_STAMP, _u32(event_timestamp_s))
     encoded = b"".join(parts)
@@ -184,7 +186,13 @@ def _ipv4(value: Value) -> bytes:
     """Encode an IPv4 address."""
     if not isinstance(value, str):
         raise ValueError(f"no IPv4 address: {value!r}")  # noqa: TRY004  # a stored record that is wrong, not a caller's mistake
-    return IPv4Address(value).packed
+    parts = value.split(".")
+    if len(parts) != 4:
+        raise ValueError(f"no IPv4 address: {value!r}")
+    try:
+        return bytes([_DECIMAL[part] for part in parts])
+    except KeyError:
+        raise ValueError(f"no IPv4 address: {value!r}") from None
 
 
 def _ipv6(value: Value) -> bytes:

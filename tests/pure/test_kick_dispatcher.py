@@ -503,4 +503,18 @@ def test_timers_that_were_replaced_do_not_pile_up():
     for number in range(2_000):
         (datagram,) = kicker.command(order(number, session="S", expires_ms=WALL_MS + 90_000), at(10 * number))[-1:]
         kicker.datagram(datagram.port, datagram.endpoint, answer(datagram), at(10 * number))
+        assert kicker.next_wake_ms is not None
     assert len(kicker._timers) < 2_000
+
+
+def test_a_timer_that_a_later_one_replaced_wakes_at_the_later_time_only():
+    """5.1: the ACK replaces the retransmission's timer by that of the proof, which stands behind it."""
+    kicker = dispatcher()
+    (datagram,) = kicker.command(order(1), at(0))
+    assert kicker.next_wake_ms == at(2_000).mono_ms
+    kicker.datagram(datagram.port, datagram.endpoint, answer(datagram), at(5))
+    assert kicker.wake(at(2_000)) == []
+    assert kicker.next_wake_ms == at(90_000).mono_ms
+    assert outcomes(kicker.wake(at(90_000))) == ["unconfirmed"]
+    assert kicker.next_wake_ms is None
+    assert kicker._timers == []
