@@ -1,5 +1,7 @@
 """Confirmed disconnects a second: commands from Kafka, 500 NASes on the loopback that answer, results into Kafka, with Kafka beside it.
 
+One kicker, and two that share the partitions; for each what a kick takes of the processors, by process: all three share two cores.
+
 Also what the idle path takes: from a command that was read to its packet on the wire.
 """
 
@@ -7,6 +9,8 @@ import asyncio
 import gc
 import socket
 import time
+from functools import partial
+from pathlib import Path
 from statistics import median, quantiles
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +22,7 @@ from agents.health import Health
 from agents.kafka_client import client_settings, close, idempotent_producer, topic_name
 from agents.kicker import Kicker
 from bench.report import Report, show_profile
-from bench.rig import PARTITIONS, Child, FailedError, Rig, cpu_s_of
+from bench.rig import PARTITIONS, Child, FailedError, Rig, cpu_s_of, free_port
 from schemas.codec import encode, loads
 from schemas.configuration import Configuration
 from schemas.disconnect import COMMAND_KIND, DisconnectCommand
@@ -30,95 +34,123 @@ NASES = 500
 SECRET = "bench-disconnects"
 STOP_AFTER_MS = 50
 DONE_WITHIN_S = 180.0
+LOOK_EVERY_S = 0.25
+SHARED_OUT_S = 5.0
+"""After this, two kickers have agreed on who has which partition."""
 WANTED_S = 5_000
 IDLE_MS = 1.0
 HEADERS = [(KIND_HEADER, COMMAND_KIND.encode())]
 
 
 async def measure(rig: Rig) -> Report:
-    """One run, and with a profile a second one."""
+    """One kicker, then two that share the partitions; with a profile the first run once more."""
     kicks = 400 if rig.sizes.rounds == 1 else 30_000
-    done = await _run(rig, "kicks", kicks, sampled=False)
-    idle_us = await _idle(done["configuration"], 50 if rig.sizes.rounds == 1 else 2_000)
+    program = rig.compile("nases")
+    runs = [await _run(rig, f"kicks-{kickers}", program, kicks, kickers) for kickers in (1, 2)]
+    idle_us = await _idle(runs[0].pop("configuration"), 50 if rig.sizes.rounds == 1 else 2_000)
+    runs[1].pop("configuration")
     profile: list[str] = []
     if rig.profile:
-        await _run(rig, "kicks-sampled", kicks, sampled=True)
-        profile = show_profile("profile of the kicker (its start included)", rig.samples("kicks-sampled-kicker"))
-    rate = kicks / done["took_s"]
-    shares = {name: f"{1e6 * cpu / kicks:.0f}" for name, cpu in done["cpu_s"].items()}
+        await _run(rig, "kicks-sampled", program, kicks, 1, sampled=True)
+        profile = show_profile("profile of the kicker (its start included)", rig.samples("kicks-sampled-kicker-0"))
+    best = max(run["rate_s"] for run in runs)
     return Report(
         f"kicks: {kicks:,} sessions of {NASES} NASes on the loopback, each acknowledged, its Stop {STOP_AFTER_MS} ms later",
-        ("", "confirmed/s", "last s", *(f"{name} us/kick" for name in shares)),
-        [["kicker", f"{rate:,.0f}", f"{done['took_s']:.1f}", *shares.values()]],
+        ("", "confirmed/s", "last s", *(f"{name} us/kick" for name in runs[0]["us"]), "cores busy"),
+        [
+            [
+                f"{run['kickers']} kicker{'s' * (run['kickers'] > 1)}",
+                f"{run['rate_s']:,.0f}",
+                f"{run['took_s']:.1f}",
+                *(f"{us:.0f}" for us in run["us"].values()),
+                f"{run['rate_s'] * sum(run['us'].values()) / 1e6:.2f}",
+            ]
+            for run in runs
+        ],
         (
-            f"wanted: {WANTED_S:,} confirmed kicks a second on 2 cores; it is at {rate / WANTED_S:.2f} of it",
+            f"wanted: {WANTED_S:,} confirmed kicks a second on 2 cores; it is at {best / WANTED_S:.2f} of it",
+            *(f"{run['kickers']}: outcomes {run['outcomes']}; requests sent for each kick: {run['sends'] / kicks:.3f}" for run in runs),
             (
                 f"idle: command read -> packet on the wire, median {median(idle_us):.0f} us,"
                 f" p99 {quantiles(idle_us, n=100)[-1]:.0f} us (wanted: under {IDLE_MS:.0f} ms)"
             ),
-            f"outcomes: {done['outcomes']}; requests sent for each kick: {done['sends'] / kicks:.3f}",
             *profile,
         ),
-        {name: value for name, value in done.items() if name != "configuration"} | {"idle_us": [round(one, 1) for one in idle_us[:100]]},
+        {f"kickers-{run['kickers']}": run for run in runs} | {"idle_us": [round(one, 1) for one in idle_us[:100]]},
     )
 
 
-async def _run(rig: Rig, name: str, kicks: int, *, sampled: bool) -> dict[str, Any]:
-    ports = _free_ports(NASES)
+async def _run(rig: Rig, name: str, program: Path, kicks: int, kickers: int, *, sampled: bool = False) -> dict[str, Any]:
+    port = free_port()
     config, configuration = await rig.installation(
         name,
         nas="".join(
-            f'[[nas]]\nname = "nas-{number}"\naddresses = ["10.0.{number >> 8}.{number & 255}"]\nsecret = "s"\n'
-            f'disconnect = {{ address = "127.0.0.1", port = {port}, secret = "{SECRET}" }}\n'
-            for number, port in enumerate(ports)
+            f'[[nas]]\nname = "nas-{number}"\naddresses = ["{_address(number)}"]\nsecret = "s"\n'
+            f'disconnect = {{ address = "{_address(number)}", port = {port}, secret = "{SECRET}" }}\n'
+            for number in range(NASES)
         ),
     )
-    kicked = rig.python(f"{name}-kicked", "bench.kicked", str(config), str(STOP_AFTER_MS))
-    kicker = rig.part("kicker", config, sampled=sampled)
-    kicked.start()
+    nases = rig.python(f"{name}-kicked", "bench.kicked", str(config), str(program), str(port), SECRET, str(STOP_AFTER_MS))
+    parts = [rig.python(f"{name}-kicker-{n}", "agents.cli", "kicker", "--config", str(config), sampled=sampled) for n in range(kickers)]
+    nases.start()
     try:
-        await kicked.says("listening")
-        kicker.start()
-        await kicker.ready()
-        return await _kick(rig, configuration, kicks, {"kicker": kicker, "NASes": kicked})
+        await nases.says("listening")
+        for part in parts:
+            part.start()
+        for part in parts:
+            await part.ready()
+        await asyncio.sleep(SHARED_OUT_S if kickers > 1 else 0)
+        for part in parts:
+            await part.ready()
+        return await _kick(rig, configuration, kicks, parts, nases)
     finally:
-        await kicker.stop()
-        await kicked.stop()
+        for part in parts:
+            await part.stop()
+        await nases.stop()
 
 
-async def _kick(rig: Rig, configuration: Configuration, kicks: int, children: dict[str, Child]) -> dict[str, Any]:
-    """Write the commands, wait for the results, and look at them afterwards."""
-    before = {name: child.cpu_s() for name, child in children.items()} | {"Kafka": cpu_s_of(rig.broker)}
-    await _write(configuration, kicks)
+def _address(number: int) -> str:
+    """A NAS's, as `bench/nases.c` has it."""
+    return f"127.1.{number >> 8}.{number & 255}"
+
+
+async def _kick(rig: Rig, configuration: Configuration, kicks: int, kickers: list[Child], nases: Child) -> dict[str, Any]:
+    """Write the commands, wait until each has its two results, and look at them afterwards."""
+    parts = {"kicker": [child.cpu_s for child in kickers], "NASes": [nases.family_cpu_s], "Kafka": [partial(cpu_s_of, rig.broker)]}
+    commands = _commands(kicks)
     reader = AIOKafkaConsumer(**client_settings(configuration), enable_auto_commit=False, auto_offset_reset="earliest")
     await reader.start()
     try:
         places = [TopicPartition(topic_name(configuration, RESULTS), number) for number in range(PARTITIONS)]
         reader.assign(places)
+        before = {name: sum(cpu_s() for cpu_s in own) for name, own in parts.items()}
+        await _write(configuration, commands)
         deadline = time.monotonic() + DONE_WITHIN_S
-        values: list[bytes] = []
-        ended = 0
-        while ended < kicks:
+        while (ended := sum((await reader.end_offsets(places)).values())) < 2 * kicks:  # reading them would take the cores' time
             if time.monotonic() > deadline:
-                raise FailedError(f"{ended:,} of {kicks:,} done within {DONE_WITHIN_S:.0f} s:\n{children['kicker'].tail()}")
+                raise FailedError(f"{ended:,} of {2 * kicks:,} results within {DONE_WITHIN_S:.0f} s:\n{kickers[0].tail()}")
+            await asyncio.sleep(LOOK_EVERY_S)
+        us = {name: 1e6 * (sum(cpu_s() for cpu_s in own) - before[name]) / kicks for name, own in parts.items()}
+        results: list[dict[str, Any]] = []
+        while len(results) < 2 * kicks:
             for records in (await reader.getmany(timeout_ms=200)).values():
-                values += [record.value for record in records]
-                ended += sum(b'"final":true' in record.value for record in records)
-            await asyncio.sleep(0.2)
-        cpu_s = {name: child.cpu_s() for name, child in children.items()} | {"Kafka": cpu_s_of(rig.broker)}
-        results: list[dict[str, Any]] = [loads(value) for value in values]
+                results += [loads(record.value) for record in records]
     finally:
         await reader.stop()
     finals = [result for result in results if result["final"]]
     if len({result["command_id"] for result in finals}) != kicks:
         raise FailedError(f"{kicks} kicks, {len(finals)} final results")
     sent_ms = [ms for result in finals for attempt in result["attempts"] for ms in attempt["sent_ms"]]
-    outcomes = {outcome: sum(result["outcome"] == outcome for result in finals) for outcome in {result["outcome"] for result in finals}}
+    took_s = (max(result["time_ms"] for result in finals) - min(sent_ms)) / 1000
     return {
         "configuration": configuration,
-        "took_s": (max(result["time_ms"] for result in finals) - min(sent_ms)) / 1000,
-        "cpu_s": {name: cpu_s[name] - before[name] for name in before},
-        "outcomes": outcomes,
+        "kickers": len(kickers),
+        "rate_s": kicks / took_s,
+        "took_s": took_s,
+        "us": us,
+        "outcomes": {
+            outcome: sum(result["outcome"] == outcome for result in finals) for outcome in {result["outcome"] for result in finals}
+        },
         "sends": len(sent_ms),
     }
 
@@ -143,18 +175,25 @@ def _command(number: int, now_ms: int) -> DisconnectCommand:
     )
 
 
-async def _write(configuration: Configuration, kicks: int) -> None:
+def _commands(kicks: int) -> list[list[dict[str, Any]]]:
+    """The records by partition."""
+    now_ms = time.time_ns() // 1_000_000
+    records: list[list[dict[str, Any]]] = [[] for _ in range(PARTITIONS)]
+    for number in range(kicks):
+        command = _command(number, now_ms)
+        record = {"key": command.nas.encode(), "value": encode(command), "timestamp": None, "headers": HEADERS}
+        records[partition_of(command.nas, PARTITIONS)].append(record)
+    return records
+
+
+async def _write(configuration: Configuration, commands: list[list[dict[str, Any]]]) -> None:
     producer = idempotent_producer(configuration)
     await producer.start()
-    topic, now_ms = topic_name(configuration, COMMANDS), time.time_ns() // 1_000_000
+    topic = topic_name(configuration, COMMANDS)
     try:
-        for partition in range(PARTITIONS):
+        for partition, records in enumerate(commands):
             batch = producer.create_batch()
-            for number in range(kicks):
-                command = _command(number, now_ms)
-                if partition_of(command.nas, PARTITIONS) != partition:
-                    continue
-                record = {"key": command.nas.encode(), "value": encode(command), "timestamp": None, "headers": HEADERS}
+            for record in records:
                 while batch.append(**record) is None:
                     batch.close()
                     await producer.send_batch(batch, topic, partition=partition)
@@ -167,12 +206,13 @@ async def _write(configuration: Configuration, kicks: int) -> None:
 
 async def _idle(configuration: Configuration, times: int) -> list[float]:
     """Microseconds from a record that the consumer gave to its datagram in the NAS's hands, one at a time, in this process."""
-    port = configuration.nas[0].disconnect.port  # type: ignore[union-attr]
+    way = configuration.nas[0].disconnect
+    assert way is not None
     kicker = Kicker(configuration, Health("kicker"))
     part = OpenCommands(0, 0)
     took_us = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nas:
-        nas.bind(("127.0.0.1", port))
+        nas.bind((way.address, way.port))
         for number in range(times):
             command = _command(number * NASES, time.time_ns() // 1_000_000)
             record: Any = SimpleNamespace(offset=number, headers=tuple(HEADERS), value=encode(command), key=b"", topic="", partition=0)
@@ -186,16 +226,3 @@ async def _idle(configuration: Configuration, times: int) -> list[float]:
     kicker._end_kicks()  # noqa: SLF001 - closes its sockets
     await close(kicker._consumer)  # noqa: SLF001 - it was never started
     return took_us
-
-
-def _free_ports(number: int) -> list[int]:
-    """UDP ports of 127.0.0.1 that are free now."""
-    held: list[socket.socket] = []
-    try:
-        for _ in range(number):
-            held.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            held[-1].bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in held]
-    finally:
-        for one in held:
-            one.close()
