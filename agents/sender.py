@@ -157,7 +157,7 @@ class _Lane:
     def _next_batch(self) -> tuple[BatchBuilder, Counter[Share]]:
         """As much of the queue as goes into one batch, and whose it is."""
         batch = self._producer.create_batch()
-        taken: Counter[Share] = Counter()
+        shares: list[Share] = []
         queue = self.queue
         while queue:
             output, share = queue[0]
@@ -165,8 +165,8 @@ class _Lane:
             if batch.append(key=output.key, value=output.value, timestamp=None, headers=headers) is None:
                 break
             queue.popleft()
-            taken[share] += 1
+            shares.append(share)
         if not queue:
             self.filled.clear()
         batch.close()
-        return batch, taken
+        return batch, Counter(shares)

@@ -103,7 +103,7 @@ static void build(struct slot *slot, int identifier, long number)
     at = put(p, at, 25, "\x80\x01\x02\x03\x04\x05\x06\x07", 8);
     if (status != 1) {
         uint32_t step = turn % 5;
-        at = put_number(p, at, 46, 600 * step);
+        at = put_number(p, at, 46, 10 * step); /* no longer than the session has lasted, by a tolerance of a minute: else it is not believed */
         at = put_number(p, at, 42, 1000000 * step);
         at = put_number(p, at, 43, 9000000 * step);
         at = put_number(p, at, 52, 0);

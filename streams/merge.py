@@ -55,14 +55,15 @@ def is_newer(row: SessionRow, record: AccountingRecord) -> bool:
 
 
 def new_row(record: AccountingRecord, session_id: Text, offset: int, before: SessionRow | None = None) -> SessionRow:
-    """A row for a session first heard of in this record, which replaces the one before; usage and attributes are not merged yet."""
+    """A row for a session first heard of in this record, which replaces the one before, with its attributes; usage is not merged yet."""
     lasted_s = 0 if record.status == "Start" else record.session_time_s or 0
     return SessionRow(
         record.nas,
         session_id,
         record.identity,
         "open",
-        source=record.source,
+        **dict(zip(_COPIED, _ATTRIBUTES(record), strict=True)),
+        device=device_of(record.calling_station_id),
         order_ms=record.received_ms - 1000 * ((record.acct_delay_s or 0) + lasted_s),
         opened_offset=offset,
         opened_by=record.status,

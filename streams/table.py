@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from typing import Any
 
 from schemas.session import SESSION_ROW, IdentityRow, NasRow, SessionRow
 from schemas.topics import identity_key, nas_key, session_key
@@ -34,10 +33,12 @@ def key_of(row: SessionRow) -> str:
     return session_key(row.nas, text_key(row.acct_session_id))
 
 
-Was = tuple[str, bool, int, str | None, str | None, str | list[str] | None, object]
-"""What the indexes know of a row as it lay in the table: identity, open, interim interval (0: none), MAC, Framed-IP-Address,
-Framed-IPv6-Prefix, and what its time follows from."""
-NEW: Was = ("", False, 0, None, None, None, None)
+At = tuple[str | None, str | None, str | list[str] | None]
+"""MAC, Framed-IP-Address, Framed-IPv6-Prefix."""
+Was = tuple[str, bool, int, At | None, object]
+"""What the indexes know of a row as it lay in the table: identity, open, interim interval (0: none), where its client is (None: not open),
+and what its time follows from."""
+NEW: Was = ("", False, 0, None, None)
 
 
 class Change:
@@ -61,15 +62,9 @@ class Change:
         if packed is None:
             return None
         self.sessions[key] = row = _unpack_session(packed)
-        self.was[key] = (
-            row.identity,
-            row.state != "ended",
-            row.interim_interval_s or row.observed_s or 0,
-            row.device,
-            row.framed_ip_address,
-            row.framed_ipv6_prefix,
-            (row.session_timeout_s, row.groups),
-        )
+        is_open = row.state != "ended"
+        at = (row.device, row.framed_ip_address, row.framed_ipv6_prefix) if is_open else None
+        self.was[key] = (row.identity, is_open, row.interim_interval_s or row.observed_s or 0, at, (row.session_timeout_s, row.groups))
         if row.claim_offset >= 0 or row.claim_batch >= 0:
             self.claims[key] = (row.claim_offset, row.claim_batch)
         return row
@@ -97,8 +92,9 @@ class Change:
 
     def open_of(self, identity: str) -> list[SessionRow]:
         """The open sessions of an identity as this change sees them, oldest record first."""
-        keys = dict.fromkeys((*self.sessions, *self.table.open_of.get(identity, ())))
-        rows = [row for row in map(self.session, keys) if row is not None and row.identity == identity and row.state != "ended"]
+        for key in self.table.open_of.get(identity, ()):
+            self.session(key)
+        rows = [row for row in self.sessions.values() if row is not None and row.identity == identity and row.state != "ended"]
         if len(rows) > 1:
             rows.sort(key=lambda row: row.opened_offset)
         return rows
@@ -251,7 +247,7 @@ class Table:
         return None
 
     def _store(self, key: str, row: SessionRow | None, was: Was | None) -> None:
-        was_identity, was_open, was_interval_s, *was_at, was_time = was or NEW
+        was_identity, was_open, was_interval_s, was_at, was_time = was or NEW
         if row is None:
             self.rows.pop(key, None)
         else:
@@ -266,7 +262,9 @@ class Table:
             self._counted(is_identity, 1)
         if was_open and (not is_open or was_identity != is_identity):
             self._closed(key, was_identity)
-        self._move(key, row if is_open else None, was_at if was_open else None)
+        is_at = (row.device, row.framed_ip_address, row.framed_ipv6_prefix) if row is not None and is_open else None
+        if is_at != was_at:
+            self._move(key, row if is_open else None, was_at)
         if row is None:
             return
         if is_open:
@@ -316,9 +314,9 @@ class Table:
         self.open_count += 1
 
     def _closed(self, key: str, identity: str) -> None:
-        left = tuple(k for k in self.open_of[identity] if k != key)
-        if left:
-            self.open_of[identity] = left
+        known = self.open_of[identity]
+        if len(known) > 1:
+            self.open_of[identity] = tuple(k for k in known if k != key)
         else:
             del self.open_of[identity]
         nas = key[2:].split("/", 1)[0]
@@ -342,12 +340,8 @@ class Table:
         for key in self.open_of.get(identity, ()):
             self._arm_time(key, _unpack_session(self.rows[key]))
 
-    def _move(self, key: str, row: SessionRow | None, was_at: list[Any] | None) -> None:
+    def _move(self, key: str, row: SessionRow | None, was_at: At | None) -> None:
         """Keep up whose a MAC address and an IP address are; None: it is open no more, it was not open before."""
-        if (row is not None and was_at is not None and [row.device, row.framed_ip_address, row.framed_ipv6_prefix] == was_at) or (
-            was_at is None and row is None
-        ):
-            return
         if was_at is not None and len(self.whereabouts):
             self.whereabouts.remove(key, *was_at)
         if row is not None and self.is_sighted(row):

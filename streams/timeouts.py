@@ -52,7 +52,10 @@ def take(row: SessionRow, record: AccountingRecord) -> None:
 
 def time_of(book: Rulebook, groups: tuple[str, ...], row: SessionRow) -> Time | None:
     """The time that a session in these groups has, the shortest of all that say so; None: as long as it likes."""
-    times = [Time(duration.max_s, duration.name) for duration, _ in book.questions(groups).durations]
+    durations = book.questions(groups).durations
+    if not durations and row.session_timeout_s is None:
+        return None  # as nearly everybody
+    times = [Time(duration.max_s, duration.name) for duration, _ in durations]
     if row.session_timeout_s is not None and row.termination_action in TERMINATE:
         times.append(Time(row.session_timeout_s, None))
     return min(times, key=lambda time: time.most_s, default=None)
