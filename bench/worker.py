@@ -83,7 +83,7 @@ def _commands(rig: Rig, config: Path, journal: str, streams: peers.Peer, quix: p
     of_round = [rig.bootstrap, journal, "EVENTS", str(rig.sizes.records), "APPLICATION", "STATE"]
     commands = {"worker": rig.command("worker", "bench.catching_up", str(config), str(rig.broker))}
     if not streams.why_not:
-        ways = list(STREAMS_WAYS.items())[: 1 if rig.sizes.name == "tiny" else None]
+        ways = list(STREAMS_WAYS.items())[: None if rig.sizes.name == "full" else 1]
         commands |= {name: [*streams.command, *of_round, *words] for name, words in ways}
     if not quix.why_not:
         commands["quix"] = [*quix.command, *of_round]
