@@ -210,6 +210,29 @@ async def test_the_real_core_tells_a_session_to_everybody_and_keeps_its_row(kafk
     assert [partition for partition, found in (events | {4: rejected[2]}).items() if found] == [1, 4]
 
 
+async def test_rows_that_a_stranger_wrote_into_the_table_are_passed_over_at_a_restore_and_those_of_another_version_are_not(
+    kafka: Kafka, prefix: str
+):
+    """2.8: what is no text as a key or no JSON as a value is nobody's; JSON that does not fit may be a row, and to forget it is worse."""
+    configuration = await make_installation(kafka.bootstrap, prefix)
+    record = AccountingRecord(
+        status="Start", nas="campus", source="127.0.0.1", ingest="i", received_ms=1000, event_ms=1000, identity="bob", acct_session_id="a1"
+    )
+    table = kafka_client.topic_name(configuration, TABLE)
+    async with feed(configuration) as feeding, AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as stranger:
+        async with running_worker(configuration, SessionCore):
+            await feeding.send_one(1, "bob", encode(record))
+            await wait_for_offsets(configuration, feeding)
+        for key, value in ((b"s:\xff\x00", b"{}"), (b"s:campus/x", b"\x00no JSON"), (b"\xfe", b"")):
+            await stranger.send_and_wait(table, value, key=key, partition=1)
+        async with running_worker(configuration, SessionCore) as again:
+            assert [(core.next_offset, core.open_sessions) for core in again.cores if core.partition == 1] == [(1, 1)]
+        await stranger.send_and_wait(table, b'{"nas": 7}', key=b"s:campus/y", partition=1)
+        worker = RunningWorker(configuration, SessionCore)
+        with pytest.raises(msgspec.ValidationError):
+            await asyncio.wait_for(worker.task, 60)
+
+
 async def _expire(configuration: Configuration, before: dict[int, int]) -> None:
     """Delete the journal's records before these offsets, as retention does."""
     journal = kafka_client.topic_name(configuration, ACCOUNTING)

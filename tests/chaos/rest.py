@@ -8,6 +8,8 @@ from tests.support.product import Product, eventually
 
 WITHIN_S = 90.0
 """A loaded machine is no fault; so long may anything take once nothing is broken any more."""
+LOOK_AGAIN_S = 0.5
+"""A look reads whole topics, and the product needs the machine too."""
 
 
 async def caught_up(product: Product) -> dict[tuple[Topic, int], int]:
@@ -22,7 +24,7 @@ async def caught_up(product: Product) -> dict[tuple[Topic, int], int]:
                     found[journal, stored.partition] = stored.value["next_offset"]
         return found
 
-    await eventually(next_offsets, lambda offsets: all(offsets[place] >= end for place, end in ends.items()), within_s=WITHIN_S)
+    await eventually(next_offsets, lambda offsets: all(offsets[place] >= end for place, end in ends.items()), WITHIN_S, LOOK_AGAIN_S)
     return ends
 
 
@@ -55,11 +57,11 @@ async def come_to_rest(product: Product, unanswered: Callable[[], int], confirm_
         return ids - {result["command_id"] for result in await product.results(final=True)}
 
     within_s = 3 * confirm_within_s + WITHIN_S
-    await eventually(open_commands, lambda ids: not ids, within_s)
+    await eventually(open_commands, lambda ids: not ids, within_s, LOOK_AGAIN_S)
     await eventually(waiting, lambda count: count == 0, WITHIN_S)
     assert await product.ingest.stop() == 0
     await _at_rest(product)
-    await eventually(open_commands, lambda ids: not ids, within_s)
+    await eventually(open_commands, lambda ids: not ids, within_s, LOOK_AGAIN_S)
     assert await product.kicker.stop() == 0
     await _at_rest(product)
     for worker in product.workers:

@@ -85,6 +85,7 @@ class Pace(NamedTuple):
 
 
 SHORT = Pace(120.0, 2.0, 2.0, 4.0, 3.0, 20.0, 3.0, 4, 5.0, 8.0)
+SMOKE = SHORT._replace(packets_per_s=60.0, warm_s=0.5, settle_s=0.5, freeze_s=1.0)
 FULL = Pace(250.0, 5.0, 5.0, 60.0, 10.0, 7200.0, 10.0, 6, 60.0, 30.0)
 
 

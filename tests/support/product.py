@@ -313,12 +313,14 @@ async def running(product: Product, policy: str = "") -> AsyncIterator[Product]:
         product.close()
 
 
-async def eventually(look: Callable[[], Awaitable[T]], enough: Callable[[T], object], within_s: float = 20.0) -> T:
+async def eventually(
+    look: Callable[[], Awaitable[T]], enough: Callable[[T], object], within_s: float = 20.0, every_s: float = LOOK_EVERY_S
+) -> T:
     """What `look` gives as soon as that is enough; fails with the last look when the deadline comes first."""
     deadline = time.monotonic() + within_s
     while not enough(seen := await look()):
         assert time.monotonic() < deadline, f"not within {within_s} s; the last look saw {seen!r}"
-        await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.sleep(every_s)
     return seen
 
 
