@@ -19,6 +19,8 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator
+from hashlib import sha1
+from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
@@ -41,6 +43,8 @@ TAKEN_AWAY_MAX = 1_000
 RETRY_S = 0.5
 FORMAT = 1
 SHOWN_MAX = 200
+
+SCRIPT = Path(__file__).parent / "lua" / "admission.lua"
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +72,8 @@ class _Projector:
     def __init__(self, configuration: Configuration, admission: Admission) -> None:
         self._settings = configuration.redis
         self._admission = admission
-        self._projection = Projection(configuration.redis.key_prefix)
+        self._script = SCRIPT.read_bytes()
+        self._projection = Projection(configuration.redis.key_prefix, sha1(self._script, usedforsecurity=False).hexdigest())
         self._id = secrets.token_hex(8)
         self._server = ""
         self._in_sync_s = time.monotonic()
@@ -112,6 +117,7 @@ class _Projector:
     async def _keep(self, redis: Redis, view: LiveView) -> None:
         """Write what moves, as long as Redis takes it and the lease is ours."""
         beat_s = 0.0
+        await _do(redis, ("SCRIPT LOAD", self._script))
         while True:
             if time.monotonic() >= beat_s:
                 if not await self._has_lease(redis):
@@ -209,7 +215,7 @@ class _Projector:
                 self._refused(*refused[0])
 
     async def _write_policy(self, redis: Redis, view: LiveView) -> None:
-        for command in self._projection.policy(view):
+        for command in self._projection.policy(view, round(time.time() * 1000)):
             try:
                 await _do(redis, command)
             except ResponseError as why:

@@ -20,13 +20,15 @@ from collections.abc import Callable
 from itertools import chain
 from typing import NamedTuple
 
+import msgspec
+
 from schemas.admission import Answer, Question
 from schemas.codec import display
 from schemas.group import Standing
 from schemas.journal import PolicyVersion
 from schemas.policy import Policy
-from schemas.session import PartitionRow, SessionRow
-from streams import limits, quotas
+from schemas.session import IdentityRow, PartitionRow, SessionRow
+from streams import limits, quotas, rates
 from streams.admission_groups import Answered, GroupCounts
 from streams.identity import NOBODY, IdentityRules
 from streams.live_view import LiveView, Moved
@@ -163,36 +165,41 @@ class Desk:
             reason = f"this session is open already, as {same.nas}/{display(same.acct_session_id)}"
             return Answer(allowed=True, reason=reason, policy_version=version)
         device = _device(question)
-        reserved = [
-            each for each in self.reservations.of(identity, now_ms) if device is None or (each.nas, each.device) != (question.nas, device)
-        ]
+        standing = self.reservations.of(identity, now_ms)
+        reserved = [each for each in standing if device is None or (each.nas, each.device) != (question.nas, device)]
+        own = [each.id for each in standing if each not in reserved]
         newcomer = SessionRow(question.nas, "", identity, "open", device=device, order_ms=_LAST, last_seen_ms=_LAST, opened_offset=_LAST)
         newcomer.groups = question.groups
         scene = limits.Scene(self._book, home.identity(identity), home.row.clock_ms)
         asked = scene.book.questions(groups_of(scene.known, newcomer))
         newcomer.slots = tuple(dict.fromkeys(each.group for each in asked.group))
-        others = [row for row in rows if limits.counts(row)] + [_as_row(each, identity, nth) for nth, each in enumerate(reserved)]
+        to_come = [_as_row(each, identity, nth) for nth, each in enumerate(reserved)]
+        others = [row for row in rows if limits.counts(row)] + to_come
         self._settle()
-        found = _spent(scene, asked, home.row) or _decide(
-            scene, asked, newcomer, others, lambda: self._of_groups(scene, asked, newcomer, now_ms)
+        found = (
+            _too_often(scene, asked, to_come)
+            or _spent(scene, asked, home.row)
+            or _decide(scene, asked, newcomer, others, lambda: self._of_groups(scene, asked, newcomer, now_ms, own))
         )
         if found.refused:
             return Answer(allowed=False, reason=found.reason, rule=found.rule, redirect=self._redirect, policy_version=version)
         reservation = self.reservations.reserve(identity, newcomer, now_ms, new_id)
         self._settle()
-        self._groups.hold(reservation.id, newcomer, newcomer.slots, round(now_ms))
+        self._groups.hold(reservation.id, _in_all(scene.known, newcomer), newcomer.slots, round(now_ms))
         return Answer(allowed=True, reason=found.reason, rule=found.rule, reservation=reservation.id, policy_version=version)
 
-    def _of_groups(self, scene: limits.Scene, asked: Questions, newcomer: SessionRow, now_ms: float) -> Answered:
+    def _of_groups(self, scene: limits.Scene, asked: Questions, newcomer: SessionRow, now_ms: float, own: list[str]) -> Answered:
         if not asked.group:
             return Answered(None, None, [], [])
         held = [hold.rule for hold in scene.known.holds if hold.device == newcomer.device and scene.clock_ms < hold.until_ms]
-        return self._groups.ask(asked.group, newcomer, held, round(now_ms), scene.book.policy.limits)
+        newcomer, policy = _in_all(scene.known, newcomer), scene.book.policy
+        return self._groups.ask(asked.group, newcomer, held, round(now_ms), policy.limits, leaving=own)
 
     def _hold(self, key: str, row: SessionRow | None, now_ms: float) -> None:
         if row is not None and row.slots:
-            age_ms = self.view.home_of(row.identity).row.clock_ms - row.opened_clock_ms
-            self._groups.hold(key, row, row.slots, round(now_ms) - age_ms)
+            home = self.view.home_of(row.identity)
+            age_ms = home.row.clock_ms - row.opened_clock_ms
+            self._groups.hold(key, _in_all(home.identity(row.identity), row), row.slots, round(now_ms) - age_ms)
 
     def _settle(self) -> None:
         """Reservations that are gone hold no slots."""
@@ -225,6 +232,27 @@ class Desk:
             if before is None:
                 self.reservations.consume(after.identity, after.nas, after.device)
                 self._settle()
+
+
+def _in_all(known: IdentityRow, row: SessionRow) -> SessionRow:
+    """A session with all groups that it is in, as the group agent is told of it."""
+    return msgspec.structs.replace(row, groups=groups_of(known, row))
+
+
+def _too_often(scene: limits.Scene, asked: Questions, to_come: list[SessionRow]) -> _Found | None:
+    """The first rate of which a Start would be one too many and that disconnects; who was let in and has not started is counted."""
+    for rate, group in asked.rates:
+        if rate.action != "disconnect":
+            continue
+        reserved = sum((rate, group) in scene.book.questions(groups_of(scene.known, row)).rates for row in to_come)
+        current = rates.before(scene.known, rate, group, scene.clock_ms) + reserved
+        if current >= rate.starts:
+            return _Found(rate.name, rates.sentence(rate, group, current) + _of_them(reserved), refused=True)
+    return None
+
+
+def _of_them(reserved: int) -> str:
+    return f"; {reserved} of them reserved a moment ago" if reserved else ""
 
 
 def _spent(scene: limits.Scene, asked: Questions, home: PartitionRow) -> _Found | None:
@@ -272,7 +300,7 @@ def _of_breach(breach: limits.Breach, newcomer: SessionRow) -> _Found:
     if newcomer not in breach.victims:
         return _Found(rule, f"{breach.text}; another session goes when this one starts", refused=False)
     reserved = sum(row.opened_offset < 0 for row in breach.counted)
-    return _Found(rule, breach.text + (f"; {reserved} of them reserved a moment ago" if reserved else ""), refused=True)
+    return _Found(rule, breach.text + _of_them(reserved), refused=True)
 
 
 def _device(question: Question) -> str | None:

@@ -64,7 +64,38 @@ class GroupCounts:
         for group in groups:
             self._put(slot_key(group, identity, key), None)
 
-    def ask(self, asked: Iterable[Asked], newcomer: SessionRow, held: Iterable[str], now_ms: int, policy: tuple[Limit, ...]) -> Answered:
+    def under(self, policy: tuple[Limit, ...]) -> bool:
+        """Count by these limits from here on.
+
+        Returns:
+            Whether they are others than before.
+        """
+        if policy == self._limits:
+            return False
+        self._limits = policy
+        self._table.index_all(policy)
+        return True
+
+    def names(self) -> list[str]:
+        """The groups in which anybody has a slot."""
+        return self._table.names()
+
+    def figures(self, group: str, now_ms: int) -> dict[str, tuple[int, bool]]:
+        """For each limit that counts a group: the slots that are taken, and whether one of them can be made free for a stranger."""
+        self._table.advance(now_ms)
+        tallies = self._table.tallies(group) if self._table.size(group) else ()
+        return {tally.limit.name: (tally.current, bool(tally.oldest((), self._table.rows))) for tally in tallies}
+
+    def ask(
+        self,
+        asked: Iterable[Asked],
+        newcomer: SessionRow,
+        held: Iterable[str],
+        now_ms: int,
+        policy: tuple[Limit, ...],
+        *,
+        leaving: Iterable[str] = (),
+    ) -> Answered:
         """Whether each group has a slot for a newcomer; the first that has none is the answer.
 
         Args:
@@ -73,10 +104,10 @@ class GroupCounts:
             held: limits that evicted its device a moment ago.
             now_ms: the caller's clock.
             policy: all limits in force.
+            leaving: what stands for the newcomer already, by its key.
         """
-        if policy != self._limits:
-            self._limits = policy
-            self._table.index_all(policy)
+        self.under(policy)
+        leaving = tuple(leaving)
         self._table.advance(now_ms)
         passed: list[str] = []
         reported: list[str] = []
@@ -86,7 +117,8 @@ class GroupCounts:
         for group in groups:
             row = _slot(group, _NEWCOMER, newcomer, now_ms)
             key = slot_key(group, newcomer.identity, _NEWCOMER)
-            found = group_limits.decide(self._table.tallies(group), self._table.rows, (key, row), (), held)
+            gone = [slot_key(group, newcomer.identity, each) for each in leaving]
+            found = group_limits.decide(self._table.tallies(group), self._table.rows, (key, row), gone, held)
             known = [(by_name.get((each.limit, group)), each) for each in found.passed]
             passed += [passed_text(limit, each.current, each.max) for limit, each in known if limit is not None]
             told = [(by_name.get((each.limit, group)), each) for each in found.reported]

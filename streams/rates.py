@@ -41,6 +41,12 @@ def count(known: Known, rules: tuple[tuple[Rate, str], ...], clock_ms: int) -> t
     return tuple(recent), exceeded
 
 
+def before(known: Known, rate: Rate, group: str, clock_ms: int) -> int:
+    """How many Starts lie in the window that ends now, as far as is kept: with as many as are allowed, one more is too many."""
+    times = next((each.starts_ms for each in known.recent if (each.rule, each.group) == (rate.name, group)), ())
+    return sum(clock_ms - time_ms < rate.within_s * 1000 for time_ms in times)
+
+
 def _rule_and_group(recent: Recent) -> tuple[str, str]:
     return recent.rule, recent.group
 

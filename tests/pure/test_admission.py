@@ -6,8 +6,8 @@ import pytest
 from schemas.admission import Answer, Question
 from schemas.configuration import Identity
 from schemas.journal import PolicyVersion
-from schemas.policy import Limit, Policy, Quota
-from schemas.session import IDENTITY_ROW, PARTITION_ROW, SESSION_ROW, Hold, IdentityRow, PartitionRow, SessionRow, Spent, Window
+from schemas.policy import Limit, Policy, Quota, Rate
+from schemas.session import IDENTITY_ROW, PARTITION_ROW, SESSION_ROW, Hold, IdentityRow, PartitionRow, Recent, SessionRow, Spent, Window
 from schemas.topics import identity_key, partition_key, policy_row_key
 from streams.admission import Desk, Reservations
 from streams.identity import IdentityRules
@@ -21,14 +21,21 @@ PHONE, LAPTOP, TABLET = "02-00-00-00-00-01", "02-00-00-00-00-02", "02-00-00-00-0
 class Rig:
     """A desk, its clock, and sessions that start and stop in its view."""
 
-    def __init__(self, *limits: Limit, quotas: tuple[Quota, ...] = (), per_user_max: int = 8, redirect: str | None = None) -> None:
+    def __init__(
+        self,
+        *limits: Limit,
+        quotas: tuple[Quota, ...] = (),
+        rates: tuple[Rate, ...] = (),
+        per_user_max: int = 8,
+        redirect: str | None = None,
+    ) -> None:
         self.view = LiveView(2)
         self.now_ms = 0.0
         self.reservations = Reservations(HOLD_MS, per_user_max)
         self.desk = Desk(self.view, IdentityRules(Identity(strip_realms=("example.net",))), self.reservations, redirect)
         self._asked = 0
         for number, partition in enumerate(self.view.partitions):
-            self.publish(number, 3, Policy(limits=limits, quotas=quotas))
+            self.publish(number, 3, Policy(limits=limits, quotas=quotas, rates=rates))
             partition.restored()
 
     def publish(self, partition: int, version: int, policy: Policy) -> None:
@@ -416,3 +423,43 @@ def test_where_partitions_are_a_version_apart_the_newest_is_asked() -> None:
     rig.publish(bob, 4, Policy(limits=(user_limit(0),)))
     assert (rig.ask().policy_version, rig.ask().allowed) == (4, False)
     assert (rig.ask(other).policy_version, rig.ask(other).allowed) == (4, False)
+
+
+@pytest.mark.parametrize(("action", "refused"), [("disconnect", True), ("report", False)])
+def test_a_start_that_would_be_one_too_many_for_a_rate_is_refused_before_it(action: str, *, refused: bool) -> None:
+    """4.7, 4.8: with those counted who were let in and have not started; what has slid out of the window counts no longer."""
+    rig = Rig(rates=(Rate("flapping", "user", 2, 60, action=action), Rate("others", "user-in-group", 1, 60, action="disconnect")))
+    rig.know(IdentityRow("bob", recent=(Recent("flapping", "", (-60_000, -59_999), 0), Recent("others", "staff", (-1,), 0))))
+    assert rig.ask(mac=PHONE).allowed
+    answer = rig.ask(mac=LAPTOP)
+    assert answer.allowed is not refused
+    if refused:
+        assert (answer.rule, answer.reason) == (
+            "flapping",
+            "user rate flapping: 2 starts in 60 s of 2 allowed; 1 of them reserved a moment ago",
+        )
+    assert rig.ask(mac=PHONE).allowed, "the same reservation, for longer"
+    assert rig.ask("eve", groups=("staff",)).allowed
+    assert rig.ask(mac=TABLET, groups=("staff",)).rule == ("flapping" if refused else "others")
+
+
+def test_what_is_reserved_for_who_asks_again_takes_no_slot_of_the_group_from_him() -> None:
+    """4.8: also where sessions are counted."""
+    rig = Rig(in_group(1, "group", count="sessions"))
+    first = rig.ask(mac=PHONE, groups=("staff",))
+    again = rig.ask(mac=PHONE, groups=("staff",))
+    assert (again.allowed, again.reservation) == (True, first.reservation)
+    assert not rig.ask("eve", groups=("staff",)).allowed
+
+
+def test_a_limit_of_a_group_leaves_alone_who_is_exempt_by_an_operators_word() -> None:
+    """4.1: `except`, also for those who are in, and for limits behind it."""
+    rig = Rig(in_group(1, "group", exempt=("boss",)), in_group(2, "group"))
+    rig.know(IdentityRow("eve", groups=("boss", "staff")))
+    rig.start("s1", PHONE, "eve", slots=("staff",))
+    assert (
+        rig.ask("bob", mac=LAPTOP, groups=("staff",)).reason
+        == "group-1 in staff: 0 open of 1 allowed; group-2 in staff: 1 open of 2 allowed"
+    )
+    refused = rig.ask("eve", "ap2", mac=TABLET)
+    assert (refused.allowed, refused.reason) == (False, "group limit group-2 in staff: 2 open of 2 allowed")

@@ -7,7 +7,7 @@ import msgspec
 
 from schemas.journal import PolicyVersion
 from schemas.policy import Limit, Policy, Quota
-from schemas.session import IDENTITY_ROW, PARTITION_ROW, SESSION_ROW, Hold, IdentityRow, PartitionRow, SessionRow, Window
+from schemas.session import IDENTITY_ROW, PARTITION_ROW, SESSION_ROW, Hold, IdentityRow, PartitionRow, SessionRow, Spent, Window
 from streams.live_view import LiveView, Moved
 from streams.projection import Command, Projection
 
@@ -97,6 +97,7 @@ def test_times_are_on_the_wall_clock_since_a_partitions_clock_means_nothing_to_o
     assert user["identity"] == {
         "groups": ["staff"],
         "holds": [{"device": "02:00:00:00:00:01", "rule": "one", "until_ms": NOW_MS + 10_000}],
+        "recent": [],
         "spent": [],
     }
     assert user["ap1/s1"]["began_ms"] == NOW_MS - 30_000
@@ -109,9 +110,9 @@ def test_the_policy_is_written_when_it_is_another_and_with_it_what_is_spent() ->
     row = IdentityRow("bob", windows=(Window("daily", "", 0, 86_400_000, used=100),))
     number = rig.view.partitions.index(rig.view.home_of("bob"))
     rig.put(number, "i:bob", IDENTITY_ROW.named(row))
-    ((_, key, none),) = rig.projection.policy(rig.view)
-    assert (key, json.loads(none)) == ("p:policy", {"version": 0, "limit": []})
-    assert rig.projection.policy(rig.view) == []
+    ((_, key, none),) = rig.projection.policy(rig.view, NOW_MS)
+    assert (key, json.loads(none)) == ("p:policy", {"version": 0, "limit": [], "rate": [], "spent": []})
+    assert rig.projection.policy(rig.view, NOW_MS) == []
     rig.write()
     assert rig.store.keys == {}
 
@@ -120,11 +121,83 @@ def test_the_policy_is_written_when_it_is_another_and_with_it_what_is_spent() ->
     version = msgspec.json.encode(PolicyVersion(version=2, time_ms=0, policy=policy))
     for partition in range(2):
         rig.put(partition, f"p:{partition}/policy", version)
-    ((*_, value),) = rig.projection.policy(rig.view)
+    ((*_, value),) = rig.projection.policy(rig.view, NOW_MS)
     assert json.loads(value)["version"] == 2
     (told,) = json.loads(value)["limit"]
     assert (told["name"], told["acts"], told["except"]) == ("one", False, ["guest:*"])
     rig.write()
     (spent,) = json.loads(rig.store.keys["p:u:bob"]["identity"])["spent"]
-    assert spent == {"rule": "daily", "text": "user quota daily: 100 B of 100 B used this day", "until_ms": 86_400_000}
+    assert spent == {"rule": "daily", "group": "", "text": "user quota daily: 100 B of 100 B used this day", "until_ms": 86_400_000}
+    assert not rig.projection
+
+
+def test_a_group_s_figures_follow_its_sessions_and_the_limits_and_go_with_the_last_of_them() -> None:
+    """4.1, 4.3, 7.4: counted by the sessions that are written; who is too old for a counter counts no longer with time."""
+    limits = (
+        Limit(name="devices", applies_to="group", max_sessions=9, victim="oldest", victim_scope="group"),
+        Limit(name="aged", applies_to="group", max_sessions=9, count="sessions", counter_time_limit_s=60, exempt=("boss",)),
+    )
+    rig = Rig()
+    version = msgspec.json.encode(PolicyVersion(version=2, time_ms=0, policy=Policy(limits=limits)))
+    for partition in range(2):
+        rig.put(partition, f"p:{partition}/policy", version)
+    rig.projection.policy(rig.view, NOW_MS)
+    homes = {name: rig.view.partitions.index(rig.view.home_of(name)) for name in ("bob", "eve")}
+    rig.put(homes["eve"], "i:eve", IDENTITY_ROW.named(IdentityRow("eve", groups=("boss",))))
+    for user, session, state in (("bob", "s1", None), ("bob", "s2", None), ("eve", "s3", "refused")):
+        row = SessionRow("ap1", session, user, "open", device="02:00:00:00:00:01", slots=("staff",), kick_state=state)
+        rig.put(homes[user], f"s:ap1/{session}", SESSION_ROW.named(row))
+
+    def figures() -> object:
+        while rig.projection:
+            rig.write()
+        return json.loads(rig.store.keys.get("p:g:staff", "null"))
+
+    assert figures() == {"devices": {"current": 2, "evicts": True}, "aged": {"current": 2, "evicts": False}}
+    rig.projection.policy(rig.view, NOW_MS + 60_000)
+    assert rig.projection
+    (piece,) = rig.projection.take(rig.view, NOW_MS + 60_000, 9)
+    rig.projection.again(piece)
+    assert json.loads(rig.projection.take(rig.view, NOW_MS + 60_000, 9)[0].commands[0][2])["aged"]["current"] == 0
+    rig.put(homes["bob"], "s:ap1/s1", None)
+    rig.put(homes["bob"], "s:ap1/s2", None)
+    assert figures() == {"devices": {"current": 1, "evicts": False}, "aged": {"current": 0, "evicts": False}}
+    rig.put(homes["eve"], "s:ap1/s3", None)
+    assert figures() is None
+    assert not any(key.startswith("p:g:") for key in rig.store.keys)
+
+
+def test_the_quotas_of_groups_that_are_spent_stand_with_the_policy() -> None:
+    """4.6: as long as their window is open, and the policy means the group and disconnects."""
+    quotas = [Quota(name, "group", "day", octets=100, action=action) for name, action in (("daily", "disconnect"), ("told", "report"))]
+    version = msgspec.json.encode(PolicyVersion(version=2, time_ms=0, policy=Policy(quotas=tuple(quotas))))
+    rig = Rig()
+    for partition in range(2):
+        rig.put(partition, f"p:{partition}/policy", version)
+    rig.projection.policy(rig.view, NOW_MS)
+    spent = tuple(Spent(rule, "staff", 9_000, 100, 1) for rule in ("daily", "told", "gone"))
+    rig.put(0, "p:0", PARTITION_ROW.named(PartitionRow(0, spent=spent)))
+    ((*_, value),) = rig.projection.policy(rig.view, NOW_MS)
+    text = "group quota daily in staff: 100 B of 100 B used this day"
+    assert json.loads(value)["spent"] == [{"rule": "daily", "group": "staff", "text": text, "until_ms": 9_000}]
+    assert rig.projection.policy(rig.view, NOW_MS) == []
+    rig.put(0, "p:0", PARTITION_ROW.named(PartitionRow(0, spent=spent, wall_ms=9_000)))
+    ((*_, value),) = rig.projection.policy(rig.view, NOW_MS)
+    assert json.loads(value)["spent"] == []
+
+
+def test_a_session_that_begins_takes_its_reservation_by_the_script_once() -> None:
+    """4.8: with what is written of it, and again where that failed."""
+    rig = Rig()
+    rig.projection = Projection("p:", "digest")
+    rig.put(0, "s:ap1/s1", SESSION_ROW.named(SessionRow("ap1", "s1", "bob", "open", device="02:00:00:00:00:01")))
+    taken = ("EVALSHA", "digest", 4, "p:u:bob", "p:r:bob", "p:policy", "p:state", "ap1", "02:00:00:00:00:01", "", "", "", "", 0, 0, 0)
+    for _ in range(2):
+        (piece,) = rig.projection.take(rig.view, NOW_MS, 9)
+        assert piece.commands[-1] == taken
+        rig.projection.again(piece)
+    rig.projection.take(rig.view, NOW_MS, 9)
+    rig.put(0, "s:ap1/s1", SESSION_ROW.named(SessionRow("ap1", "s1", "bob", "open")))
+    (piece,) = rig.projection.take(rig.view, NOW_MS, 9)
+    assert "EVALSHA" not in {command[0] for command in piece.commands}
     assert not rig.projection
