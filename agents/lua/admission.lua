@@ -63,7 +63,7 @@ local mine, reserved, lapsed = nil, {}, {}
 stored = redis.call('HGETALL', KEYS[2])
 for i = 1, #stored, 2 do
   local r = cjson.decode(stored[i + 1])
-  r.id = stored[i]
+  r.id, r.nth = stored[i], r.nth or 0
   if r.until_ms <= now_ms then
     lapsed[#lapsed + 1] = r
   elseif new_id ~= '' and device ~= '' and r.nas == nas and r.device == device then
