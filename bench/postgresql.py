@@ -54,7 +54,8 @@ class Postgresql:
         become: list[str] = []
         if self._as is not None:
             os.chown(self._directory, self._as.pw_uid, self._as.pw_gid)
-            become = ["setpriv", f"--reuid={self._as.pw_uid}", f"--regid={self._as.pw_gid}", "--clear-groups"]
+            who = (f"--reuid={self._as.pw_uid}", f"--regid={self._as.pw_gid}", "--clear-groups")
+            become = ["setpriv", *who, "--pdeathsig", "KILL"]  # again: what Child asks for is lost with the change of user
         _run([*become, str(self._programs / "initdb"), "-D", data, "-U", self.user, "-A", "trust", "-E", "UTF8", "--no-instructions"])
         server = [str(self._programs / "postgres"), "-D", data, "-p", str(self.port), "-h", "127.0.0.1", "-k", str(self._directory)]
         self._child = Child("postgresql", [*become, *server], self._rig.directory)
