@@ -16,7 +16,7 @@ from typing import NamedTuple
 from schemas.group import SLOT_KIND, VERDICT_KIND
 from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, GROUPS, REJECTED, RESULTS, SLOTS, TABLE, Topic
 from streams.group_core import GroupCore
-from tests.support.load import Name
+from tests.support.load import OCTETS, Name
 from tests.support.model import Replay, compacted, replay
 from tests.support.nas import Sent
 from tests.support.product import Product, Stored
@@ -70,7 +70,7 @@ def lost(sent: Iterable[tuple[Name, Sent]], journal: list[Stored]) -> list[str]:
     for record in journal:
         if record.kind == "accounting" and record.value is not None and (record.key is not None or record.partition == 0):
             value = record.value
-            name = Name(value["nas"], value["acct_session_id"], value["status"], value.get("session_time_s", 0))
+            name = Name(value["nas"], value["acct_session_id"], value["status"], value.get("input_octets", 0) // OCTETS)
             copies[name].append({field: said for field, said in value.items() if field not in DIFFERS_WHEN_SENT_AGAIN})
     all_sent = list(sent)
     answered = {name for name, packet in all_sent if packet.answered_s is not None}

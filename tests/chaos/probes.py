@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from streams.partitioner import partition_of
 from streams.radius.fields import Value
-from tests.support.load import Name
+from tests.support.load import OCTETS, Name
 from tests.support.nas import (
+    ACCT_INPUT_OCTETS,
     ACCT_SESSION_ID,
-    ACCT_SESSION_TIME,
     ACK,
     CALLING_STATION_ID,
     CLASS,
@@ -107,7 +107,7 @@ class Probes:
         probe = self._open.pop(str(attributes["acct_session_id"]), None)
         if probe is not None:
             self._back.append((probe.kind, probe.sent_s, time.monotonic()))
-            self._account(str(attributes["acct_session_id"]), "Stop", [*probe.attributes, (ACCT_SESSION_TIME, (1).to_bytes(4))])
+            self._account(str(attributes["acct_session_id"]), "Stop", [*probe.attributes, (ACCT_INPUT_OCTETS, OCTETS.to_bytes(4))])
         return ACK
 
     def _account(self, user: str, status: str, attributes: list[Attribute]) -> None:

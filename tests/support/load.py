@@ -1,13 +1,14 @@
 """Users of some small NASes who come, go and breach limits: a seeded load that notes what was answered.
 
 What lives here: what the users do next, and what the NASes say to Disconnect-Requests. How packets travel is `nas`'s. A record is told from
-all others by (NAS, Acct-Session-Id, Acct-Status-Type, Acct-Session-Time), so that a repeat in the journal is recognised.
+all others by (NAS, Acct-Session-Id, Acct-Status-Type, its number in the session), so that a repeat in the journal is recognised: each
+number is a thousand octets more.
 """
 
 import asyncio
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from streams.radius.fields import Value
@@ -31,6 +32,8 @@ MUTE_SHARE = 0.04
 BOOT_SHARE = 0.0005
 GROUPS = 5
 """Of the users, told by Class."""
+OCTETS = 1000
+"""A session has received so many more with each of its records."""
 GONE, PROHIBITED = Answer(ack=False, error_cause=503), Answer(ack=False, error_cause=501)
 
 
@@ -40,18 +43,19 @@ class Name(NamedTuple):
     nas: str
     session: str
     status: str
-    session_time_s: int
+    number: int
 
 
 @dataclass
 class Session:
-    """One that its NAS has. A mute one sends no Interims: it will be found dead."""
+    """One that its NAS has. A mute one sends no Interims: it will be found dead. `number` is that of its last record."""
 
     nas: SmallNas
     user: str
     id: str
     is_mute: bool
-    time_s: int = 0
+    began_s: float = field(default_factory=time.monotonic)
+    number: int = 0
 
 
 class Load:
@@ -98,7 +102,7 @@ class Load:
             self._stop(self._random.choice(sessions))
         elif speaking := [session for session in sessions if not session.is_mute]:
             session = self._random.choice(speaking)
-            session.time_s += 1
+            session.number += 1
             self._account(session, "Interim-Update")
 
     def _start(self, user: str) -> None:
@@ -109,7 +113,7 @@ class Load:
 
     def _stop(self, session: Session) -> None:
         self._users[session.user].remove(session)
-        session.time_s += 1
+        session.number += 1
         self._account(session, "Stop")
 
     def _boot(self, nas: SmallNas) -> None:
@@ -126,11 +130,11 @@ class Load:
             (ACCT_SESSION_ID, session.id.encode()),
             (CALLING_STATION_ID, mac.encode()),
             (CLASS, f"group=group-{int(session.user[5:]) % GROUPS}".encode()),
-            (ACCT_SESSION_TIME, session.time_s.to_bytes(4)),
-            (ACCT_INPUT_OCTETS, (session.time_s * 1000).to_bytes(4)),
-            (ACCT_OUTPUT_OCTETS, (session.time_s * 3000).to_bytes(4)),
+            (ACCT_SESSION_TIME, int(time.monotonic() - session.began_s).to_bytes(4)),
+            (ACCT_INPUT_OCTETS, (session.number * OCTETS).to_bytes(4)),
+            (ACCT_OUTPUT_OCTETS, (session.number * OCTETS * 3).to_bytes(4)),
         ]
-        name = Name(session.nas.identifier, session.id, status, session.time_s)
+        name = Name(session.nas.identifier, session.id, status, session.number)
         self.sent.append((name, session.nas.account(status, attributes)))
 
     def _decide(self, attributes: dict[str, Value]) -> Answer | None:
