@@ -44,10 +44,10 @@ HEADERS = [(KIND_HEADER, COMMAND_KIND.encode())]
 
 async def measure(rig: Rig) -> Report:
     """One kicker, then two that share the partitions; with a profile the first run once more."""
-    kicks = 400 if rig.sizes.rounds == 1 else 30_000
+    kicks = 400 if rig.sizes.name == "tiny" else 30_000
     program = rig.compile("nases")
     runs = [await _run(rig, f"kicks-{kickers}", program, kicks, kickers) for kickers in (1, 2)]
-    idle_us = await _idle(runs[0].pop("configuration"), 50 if rig.sizes.rounds == 1 else 2_000)
+    idle_us = await _idle(runs[0].pop("configuration"), 50 if rig.sizes.name == "tiny" else 2_000)
     runs[1].pop("configuration")
     profile: list[str] = []
     if rig.profile:

@@ -90,6 +90,10 @@ def _live(what: str, which: str) -> Callable[[Data], float]:
     return lambda data: data["reached"][what][which]
 
 
+def _kicks_s(data: Data) -> float:
+    return max(run["rate_s"] for name, run in data.items() if name.startswith("kickers-"))
+
+
 def _recovered_s(data: Data) -> float:
     after_s = data["servers"]["curfew"]["recovered_s"]
     return float("inf") if after_s is None else after_s
@@ -116,6 +120,7 @@ TARGETS = (
     Target("two workers against one, through to events", LIVE, _live("two_against_one", "workers"), 1, "x"),
     Target("two ingests against one", LIVE, _live("two_against_one", "ingests"), 1, "x"),
     Target("step under 20 limits, 10 quotas, 5 rates against none", "rules", lambda data: data["share"], 0.7, "x"),
+    Target("confirmed disconnects a second", "kicks", _kicks_s, 5_000, "/s", form=",.0f"),
     Target("ingest memory with Kafka away, growth", "away", lambda data: data["growth"], 1.05, "x", is_most=True),
     Target("load at twice the capacity: answered, of the capacity", "overload", _taken, 0.8, "x"),
     Target("  recovered after", "overload", _recovered_s, 5, "s", is_most=True, form=",.0f"),
@@ -130,7 +135,7 @@ def outcomes(parts: Mapping[str, Data]) -> list[Outcome]:
 
 
 def _outcome(target: Target, data: Data | None) -> Outcome:
-    wanted = f"{'at most' if target.is_most else 'at least'} {target.limit:g} {target.unit}"
+    wanted = f"{'at most' if target.is_most else 'at least'} {target.limit:,g} {target.unit}"
     try:
         value = target.read(data or {})
     except (KeyError, IndexError, ValueError, ZeroDivisionError):
