@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -50,12 +52,14 @@ def main() -> int:
 async def _run_all(plan: list[tuple[list[str], int]], pace: Pace, results: Path) -> list[Outcome]:
     outcomes: list[Outcome] = []
     began_s = time.monotonic()
-    async with one_node(results.parent / f"kafka-{time.time_ns()}") as shared:
+    data = results.parent / f"kafka-{time.time_ns()}"
+    async with one_node(data) as shared:
         for names, seed in plan:
             outcome = await run(names, seed, pace, results.parent, shared)
             outcomes.append(outcome)
             report.add(results, outcome)
             sys.stdout.write(report.line(outcome) + "\n")
+    await asyncio.to_thread(shutil.rmtree, data)
     whole = sum(outcome.is_whole for outcome in outcomes)
     sys.stdout.write(f"{whole} of {len(outcomes)} runs without a finding, in {time.monotonic() - began_s:.0f} s\n")
     return outcomes

@@ -72,7 +72,9 @@ def document(runs: list[Any]) -> str:
     )
     faults = "".join(f"* `{name}`: {fault.what}\n" for name, fault in FAULTS.items())
     words = _WORDS.format(memory=MEMORY_MAX_MIB)
-    return "\n".join([_HEAD, measured, _table(by_fault), words, "## What each fault does\n", faults, _TAIL])
+    missing = [f"`{name}`" for name in FAULTS if name not in by_fault]
+    rest = f"Not among these runs: {', '.join(missing)}.\n" if missing else ""
+    return "\n".join([_HEAD, measured, _table(by_fault), rest, words, "## What each fault does\n", faults, _TAIL])
 
 
 def _table(by_fault: dict[str, list[Any]]) -> str:
@@ -144,8 +146,8 @@ _TAIL = """## What this does not show
   that all that matters is older than what may still be acted on. `--full` takes the two hours.
 * With three nodes Kafka's own topics (groups, transactions) and the controller are on the node that stays; what is killed is the leader
   of partitions of the product's topics.
-* `topic-deleted` deletes the topic of the events, which nobody of the product reads. What was in it is gone, so the sequence is not
-  asked for there. A journal that is deleted cannot be made up for: its partitions stand still and say so
-  (`tests/broker/test_worker_failures.py`).
+* `topic-deleted` deletes the topic of the events, on which no decision rests. What was in it is gone, so the sequence is not asked for
+  there. A journal that is deleted cannot be made up for: its partitions stand still and say so, as where records that are still needed
+  have expired (`tests/broker/test_worker.py`).
 * All is on one machine: a network that is cut in two between Kafka's nodes is not among the faults.
 """
