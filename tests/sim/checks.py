@@ -14,8 +14,9 @@ from schemas.disconnect import COMMAND_KIND, DisconnectCommand, DisconnectResult
 from schemas.event import SessionEvent
 from schemas.session import SESSION_ROW, SessionRow
 from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, PROBES, SLOTS, session_key
-from streams import claims, limits, liveness
+from streams import claims, clock, limits, liveness
 from streams.ids import parse_decision_id
+from streams.sameness import TOLERANCE_MS
 from streams.session_core import SessionCore
 from streams.step import Output
 from tests.sim.story import TWO_DAYS_MS, Story
@@ -163,6 +164,7 @@ class Checks:
     def _ended(self, worker: Worker, stored: Stored, event: SessionEvent, session: TrueSession) -> None:
         if event.said_by != "stale":
             told_late = event.said_by == "nas-reboot" and self._is_told_late(worker.partition, stored, session)
+            told_late = told_late or (event.said_by == "superseded" and _is_overtaken(stored, session))
             if not told_late and (session.ended_ms is None or session.ended_ms > stored.at_ms):
                 _broken("live-ended", f"{session.uid} runs, and is called ended by {event.said_by} (record {worker.core.next_offset - 1})")
             return
@@ -190,7 +192,7 @@ class Checks:
         packet = stored.packet
         if packet is None or ((partition, packet.name) in self._boots and packet.boot == packet.nas.boot):
             return False
-        return not session.nas.traits.stamps or session.nas.traits.clock_off_ms == TWO_DAYS_MS
+        return not _is_believed(session)
 
     def _take_command(self, command: DisconnectCommand) -> None:
         self.counts["command"] += 1
@@ -299,7 +301,10 @@ class Checks:
             _broken("twice", f"{uid} is in {found[0][0]} and in {found[1][0]}")
 
     def _dead(self, worker: Worker, row: SessionRow, session: TrueSession, now_ms: int) -> None:
-        """N times T, and then: T until the NAS is heard again, T until it is heard for the first time after a silence, and a minute."""
+        """N times T, and then: T until the NAS is heard again, T until it is heard for the first time after a silence, and a minute.
+
+        An ingest that is no more is followed until it missed `clock.TAKEOVER_TICKS`: once for the partition's clock, once for the NAS's.
+        """
         traits = session.nas.traits
         heard_since_ms = self.disturbed[row.nas].not_since_ms()
         rule = liveness.rule_for(worker.core.policy.policy, row.nas)
@@ -310,7 +315,8 @@ class Checks:
         keepers_ms = [other.started_ms for other in session.nas.sessions.values() if other.user.startswith("stays")]
         if not keepers_ms:
             return
-        since_ms = max(self._heard_ms[session.uid, None], heard_since_ms, self.policy_ms, *keepers_ms)
+        settled_ms = heard_since_ms + (2 * clock.TAKEOVER_TICKS * self._story.tick_ms if heard_since_ms else 0)
+        since_ms = max(self._heard_ms[session.uid, None], settled_ms, self.policy_ms, *keepers_ms)
         bound_ms = (rule.times * interval_s + 2 * traits.interval_s + 60) * 1000
         if now_ms - since_ms > bound_ms:
             last_ms = self._heard_ms[session.uid, None]
@@ -374,6 +380,24 @@ def _all(core: SessionCore) -> dict[str, object]:
         "rows_of": table.rows_of,
         "open_count": table.open_count,
     }
+
+
+def _is_overtaken(stored: Stored, session: TrueSession) -> bool:
+    """The Start of a device's session before, sent again or late on its way without saying so, behind the Start of the one that runs.
+
+    Nothing that is known tells which of two Starts was first where the NAS has no clock that is believed, so the last one to come stands
+    (`streams.successors`). The session's Interims must open it again: `live-missing` asks for it.
+    """
+    packet = stored.packet
+    if packet is None or packet.session is None or packet.status != "Start" or _is_believed(session):
+        return False
+    before = packet.session
+    is_his = (before.nas, before.device, before.nas.traits.ports) == (session.nas, session.device, True)
+    return is_his and 0 < session.started_ms - before.started_ms < TOLERANCE_MS
+
+
+def _is_believed(session: TrueSession) -> bool:
+    return session.nas.traits.stamps and session.nas.traits.clock_off_ms != TWO_DAYS_MS
 
 
 def _broken(law: str, text: str) -> NoReturn:
