@@ -31,6 +31,8 @@ def _is_replaced(row: SessionRow, newcomer: SessionRow) -> bool:
     started_ms = newcomer.started_ms or 0
     if started_ms < row.event_ms or not boots.same_device(newcomer, row):
         return False
+    if not row.start_seen and newcomer.order_ms < row.order_ms:
+        return False  # its Interims came first, and by their arrival it began later: the NAS's clock has been set between them
     if started_ms == row.started_ms and row.start_believed:
         return False  # Event-Timestamps are whole seconds: nobody knows which of two Starts in one was first
     if _same(newcomer.device, row.device) and _same_port(newcomer, row):

@@ -48,6 +48,15 @@ def test_of_two_starts_in_one_second_of_the_nas_neither_is_known_to_be_the_later
     assert replaced_by(replace(NEW, started_ms=T0_MS + 1_000), [heard_since]) == [heard_since]
 
 
+def test_a_session_opened_by_an_interim_after_its_nas_clock_was_set_back_is_not_replaced_by_a_start_that_arrived_before_it_began() -> None:
+    """2.5: its own times say too little of when it began; that of its arrival less Acct-Session-Time says more."""
+    row = replace(OLD, started_ms=T0_MS - 600_000, order_ms=T0_MS + 10_000, opened_by="Interim-Update")
+    assert replaced_by(replace(NEW, order_ms=T0_MS), [row]) == []
+    assert replaced_by(replace(NEW, order_ms=T0_MS + 20_000), [row]) == [row]
+    began = replace(row, start_seen=True)
+    assert replaced_by(replace(NEW, order_ms=T0_MS), [began]) == [began]
+
+
 def test_ports_that_differ_by_name_are_two() -> None:
     """2.5: a NAS whose NAS-Port is the same for all."""
     assert replaced_by(replace(NEW, nas_port_id="lan2", framed_ip_address=None), [replace(OLD, nas_port_id="lan1")]) == []
