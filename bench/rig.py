@@ -222,13 +222,15 @@ class Rig:
             raise FailedError(f"bench/{name}.c does not compile: {done.stderr}")
         return program
 
-    async def send(self, port: int, *, window: int, packets: int = PACKETS_MAX, seconds: float = FOREVER_S, rate: float = 0) -> Any:
-        """Load on 127.0.0.1, in a closed loop, or open at a rate; what `load` printed.
+    async def send(
+        self, port: int, *, window: int, packets: int = PACKETS_MAX, seconds: float = FOREVER_S, rate: float = 0, users: int | None = None
+    ) -> Any:
+        """Load on 127.0.0.1, in a closed loop, or open at a rate, of so many users; what `load` printed.
 
         Raises:
             FailedError: an answer was not to be believed, or, in a closed loop, a packet was not answered.
         """
-        words = ["127.0.0.1", port, SECRET, packets, window, self.sizes.users, seconds, rate]
+        words = ["127.0.0.1", port, SECRET, packets, window, users or self.sizes.users, seconds, rate]
         return await run_to_end([str(self.load), *map(str, words)], within_s=LOAD_WITHIN_S + min(seconds, FOREVER_S))
 
     async def installation(self, name: str, *, port: int | None = None, nas: str = "") -> tuple[Path, Configuration]:
