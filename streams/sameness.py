@@ -44,6 +44,8 @@ def sameness(row: SessionRow, record: AccountingRecord, clock_ms: int) -> Samene
         if start_ms > row.event_ms + TOLERANCE_MS:
             return "later"
         return "earlier" if record.event_ms < row.started_ms - TOLERANCE_MS and _knows_better(row, record, clock_ms) else "same"
+    if not row.start_seen and _began_at(row.order_ms, record):
+        return "same"  # the missing one
     tolerance_ms = BELIEVED_TOLERANCE_MS if row.start_seen and _both_believed(row, record) else TOLERANCE_MS
     # Where no Start was seen yet, this may be the missing one, overtaken by what we know.
     known_until_ms = row.event_ms if row.start_seen else row.event_ms + tolerance_ms
@@ -54,9 +56,9 @@ def sameness(row: SessionRow, record: AccountingRecord, clock_ms: int) -> Samene
 
 def _began_at(order_ms: int, record: AccountingRecord) -> bool:
     """Whether the record's session began when another one did, by arrival: so it is the same, though the NAS's clock was set meanwhile."""
-    if record.session_time_s is None:
+    if record.session_time_s is None and record.status != "Start":
         return False
-    began_ms = record.received_ms - 1000 * ((record.acct_delay_s or 0) + record.session_time_s)
+    began_ms = record.received_ms - 1000 * ((record.acct_delay_s or 0) + (record.session_time_s or 0))
     return abs(began_ms - order_ms) <= TOLERANCE_MS
 
 

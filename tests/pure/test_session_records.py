@@ -129,6 +129,15 @@ def test_without_believed_clocks_an_older_interim_that_says_no_more_than_is_know
     journal.nothing_else()
 
 
+def test_a_start_that_was_overtaken_by_an_interim_is_its_sessions_though_the_nas_set_its_clock_back_meanwhile() -> None:
+    """2.1, 2.2: by arrival it came when the session began."""
+    journal = play(interim(at_s=-180, late_s=300, session_time_s=120), start(at_s=1))
+    assert journal.types() == ["session.started"]
+    row = journal.open_row()
+    assert (row.started_ms, row.start_seen, row.session_time_s) == (T0_MS + 1_000, True, 120)
+    journal.nothing_else()
+
+
 def test_a_time_of_arrival_alone_makes_no_record_an_older_one() -> None:
     """2.1, 3.5: it came through an ingest that is an hour behind; the session lives, and is not taken for silent."""
     journal = play(tick(0), start(at_s=3600, **UNBELIEVED)).pass_time(60, "ap1")
