@@ -89,7 +89,7 @@ async def test_while_kafka_is_away_the_login_that_tells_a_session_timeout_is_not
             assert (await projector.ask("ann", LAPTOP))["reservation"]
             await own_kafka.resume()
             eve = lambda: projector.try_to_ask("eve", TABLET, session_timeout_s=60)  # noqa: E731 - likewise
-            await eventually(eve, lambda said: said[0] == 200, within_s=60)
+            await eventually(eve, lambda said: said[0] == 200, within_s=120)
             assert await product.commands() == []
             assert not await product.records(REJECTED)
 

@@ -34,7 +34,7 @@ from tests.support.kafka import create_topics
 
 SECRET = "testing456"
 PARTITIONS = 3
-DEADLINE_S = 60
+DEADLINE_S = 120
 SHORT = Schedule(irt_ms=50, mrc=4, mrt_ms=200, mrd_ms=400)
 
 

@@ -22,7 +22,7 @@ from tests.support.curfew import Curfew
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_WITHIN_S = 90
-DEADLINE_S = 60
+DEADLINE_S = 120
 LINES_MAX = 10_000
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.support.product import Nas, free_port, run
 
 SCRIPTS = Path(__file__).parent / "scripts"
-START_WITHIN_S = 60.0
+START_WITHIN_S = 120.0
 
 
 class Rig:

@@ -141,7 +141,7 @@ async def test_each_way_in_which_freeradius_answers_a_disconnect_request_has_its
         for user in outcomes:
             await answered(nas.account("Start", session(user, 1)))
             await answered(nas.account("Start", session(user, 2)))
-        results = await product.wait_for_results(len(outcomes), within_s=CONFIRM_WITHIN_S + 15)
+        results = await product.wait_for_results(len(outcomes), within_s=CONFIRM_WITHIN_S + 60)
         assert {result["identity"]: (result["outcome"], result.get("error_cause")) for result in results} == outcomes
         acknowledged = await product.results(final=False)
         assert [result["identity"] for result in acknowledged] == ["slow-2"]

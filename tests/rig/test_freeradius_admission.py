@@ -18,7 +18,7 @@ from tests.support.projector import TOKEN, Projector, of, product_with, projecti
 PHONE, LAPTOP, TABLET = "02-00-00-00-00-01", "02-00-00-00-00-02", "02-00-00-00-00-03"
 POLICY = '[[limit]]\nname = "two-devices"\napplies_to = "user"\nmax_sessions = 2\n'
 SECRET = "loginsecret"
-ANSWER_WITHIN_S = 20
+ANSWER_WITHIN_S = 60
 ACCEPT, REJECT = "Access-Accept", "Access-Reject"
 
 pytestmark = pytest.mark.skipif(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from schemas.codec import loads
 
 ROOT = Path(__file__).resolve().parents[2]
-END_WITHIN_S = 60
+END_WITHIN_S = 120
 
 
 class Ended(NamedTuple):

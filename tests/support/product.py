@@ -25,9 +25,10 @@ from agents.topic_reader import kind_of, reading
 from schemas.codec import loads
 from schemas.topics import ACCOUNTING, COMMANDS, EVENTS, RESULTS, TABLE, Topic
 
-READY_WITHIN_S = 60.0
-STOP_WITHIN_S = 20.0
-COMMAND_WITHIN_S = 60.0
+READY_WITHIN_S = 120.0
+STOP_WITHIN_S = 60.0
+COMMAND_WITHIN_S = 120.0
+DEADLINE_S = 120.0
 LOOK_EVERY_S = 0.1
 LOG_LINES_SHOWN = 25
 CURFEW = (sys.executable, "-m", "agents.cli")
@@ -295,11 +296,11 @@ class Product:
         results = [stored.value for stored in await self.records(RESULTS) if stored.value is not None]
         return [result for result in results if final in (None, result["final"])]
 
-    async def wait_for_events(self, count: int, *types: str, within_s: float = 20.0) -> list[Any]:
+    async def wait_for_events(self, count: int, *types: str, within_s: float = DEADLINE_S) -> list[Any]:
         """The events of these types, once there are so many."""
         return await eventually(lambda: self.events(*types), lambda events: len(events) >= count, within_s)
 
-    async def wait_for_results(self, count: int, *, within_s: float = 20.0) -> list[Any]:
+    async def wait_for_results(self, count: int, *, within_s: float = DEADLINE_S) -> list[Any]:
         """The final results, once there are so many."""
         return await eventually(lambda: self.results(final=True), lambda results: len(results) >= count, within_s)
 
@@ -314,7 +315,7 @@ async def running(product: Product, policy: str = "") -> AsyncIterator[Product]:
 
 
 async def eventually(
-    look: Callable[[], Awaitable[T]], enough: Callable[[T], object], within_s: float = 20.0, every_s: float = LOOK_EVERY_S
+    look: Callable[[], Awaitable[T]], enough: Callable[[T], object], within_s: float = DEADLINE_S, every_s: float = LOOK_EVERY_S
 ) -> T:
     """What `look` gives as soon as that is enough; fails with the last look when the deadline comes first."""
     deadline = time.monotonic() + within_s

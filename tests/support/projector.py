@@ -20,7 +20,7 @@ from tests.support.product import LOG_LINES_SHOWN, ROOT, Nas, Product
 
 TOKEN = "tok3n"
 SECRET, DAE_SECRET = "acctsecret", "daesecret"
-READY_WITHIN_S = 60.0
+READY_WITHIN_S = 120.0
 
 
 class Projector:

@@ -41,7 +41,7 @@ from agents.broker import (
 )
 
 HEAP_MIB = 384
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 POLL_S = 0.05
 SECOND_ID = 2
 

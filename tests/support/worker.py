@@ -25,7 +25,7 @@ from schemas.configuration import Configuration, Kafka, Worker
 from schemas.topics import ACCOUNTING, EVENTS, KIND_HEADER, TABLE, Topic, partition_key
 from tests.support.fake_core import FakeCore
 
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 KEYS = 40
 ROOT = Path(__file__).parents[2]
 
