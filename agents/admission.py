@@ -19,6 +19,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
+from functools import cache
 
 from aiokafka.structs import ConsumerRecord
 
@@ -38,13 +39,18 @@ from streams.promises import of_login
 
 EVENTS_BEFORE_CHECKPOINT_MS = 60_000
 """How far before a partition's last checkpoint its events are read from: by more than that, two workers' clocks should not differ."""
-WORK_S = 0.002
-"""For so long records are taken in before a question has its turn."""
+RESTORE_S = 0.002
+"""For so long rows are taken in before anybody else has a turn, while nothing is answered yet."""
+FOLLOW_S = 0.000_25
+"""The same when questions are answered: one waits for both readers, and for each of its own steps anew."""
+FOLLOW_RECORDS_MAX = 64
+"""So many records are unpacked at once: no question has its turn meanwhile."""
 LOOK_S = 1.0
 RESERVATION_BYTES = 9
 
 log = logging.getLogger(__name__)
 
+_answers = cache(metrics.ADMISSIONS.labels)
 
 class NotReadyError(Exception):
     """The directory was not read to its end yet."""
@@ -75,13 +81,13 @@ class Admission:
             PromiseNotKeptError: Kafka did not take the Session-Timeout.
         """
         if self._desk is None:
-            metrics.ADMISSIONS.labels("not-ready").inc()
+            _answers("not-ready").inc()
             raise NotReadyError
         answer = self._desk.ask(question, _now_ms(), secrets.token_urlsafe(RESERVATION_BYTES))
-        if answer.reservation is not None:
+        if answer.reservation is not None and question.session_timeout_s is not None:
             await self._promise(self._desk, question, answer.reservation)
         outcome = "refused" if not answer.allowed else "open-already" if answer.reservation is None else "allowed"
-        metrics.ADMISSIONS.labels(outcome).inc()
+        _answers(outcome).inc()
         return answer
 
     async def _promise(self, desk: Desk, question: Question, reservation: str) -> None:
@@ -93,7 +99,7 @@ class Admission:
             await self.promises.write(promise)
         except PromiseNotKeptError:
             desk.give_back(question, reservation)
-            metrics.ADMISSIONS.labels("not-kept").inc()
+            _answers("not-kept").inc()
             raise
 
     async def opened(self) -> LiveView:
@@ -190,14 +196,14 @@ async def _restore(view: LiveView, table: TopicReader) -> dict[int, int]:
     """Read the table to its end; when each partition's last checkpoint was written, by the worker's clock."""
     checkpoints_ms: dict[int, int] = {}
     own_keys = [partition_key(number).encode() for number in range(len(view.partitions))]
-    pause_s = time.monotonic() + WORK_S
+    pause_s = time.monotonic() + RESTORE_S
     async for record in table.to_end():
         view.partitions[record.partition].take_row(record.key or b"", record.value)
         if record.key == own_keys[record.partition]:
             checkpoints_ms[record.partition] = record.timestamp
         if time.monotonic() > pause_s:
             await asyncio.sleep(0)
-            pause_s = time.monotonic() + WORK_S
+            pause_s = time.monotonic() + RESTORE_S
     for partition in view.partitions:
         partition.restored()
     return checkpoints_ms
@@ -205,10 +211,10 @@ async def _restore(view: LiveView, table: TopicReader) -> dict[int, int]:
 
 async def _follow(reader: TopicReader, take: Callable[[ConsumerRecord[bytes, bytes]], None]) -> None:
     """Give every record to `take` as it comes, in pieces that leave room for questions."""
-    pause_s = time.monotonic() + WORK_S
-    async for record in reader.as_they_come():
+    pause_s = time.monotonic() + FOLLOW_S
+    async for record in reader.as_they_come(records_max=FOLLOW_RECORDS_MAX):
         if record is not None:
             take(record)
         if time.monotonic() > pause_s:
             await asyncio.sleep(0)
-            pause_s = time.monotonic() + WORK_S
+            pause_s = time.monotonic() + FOLLOW_S

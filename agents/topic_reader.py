@@ -105,11 +105,18 @@ class TopicReader:
                 raise KafkaUnreachableError(self._configuration, f"sent nothing for {ANSWER_WITHIN_S:g} s")
             left -= reached
 
-    async def as_they_come(self, for_s: float | None = None) -> AsyncIterator[ConsumerRecord[Any, Any] | None]:
-        """The records from here on, without end or for some seconds; None after each poll, so that the caller can look at the clock."""
+    async def as_they_come(
+        self, for_s: float | None = None, records_max: int = RECORDS_MAX
+    ) -> AsyncIterator[ConsumerRecord[Any, Any] | None]:
+        """The records from here on, without end or for some seconds; None after each poll, so that the caller can look at the clock.
+
+        Args:
+            for_s: how long; None: without end.
+            records_max: of a poll: so many are unpacked before anything else in the process has its turn.
+        """
         deadline = None if for_s is None else time.monotonic() + for_s
         while deadline is None or time.monotonic() < deadline:
-            polled = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_MAX)
+            polled = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=records_max)
             for records in polled.values():
                 for record in records:
                     yield record

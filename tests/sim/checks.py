@@ -99,6 +99,7 @@ class Checks:
         self._stopped: dict[str, int] = {}
         self._boots: set[tuple[int, str]] = set()
         self._heard_ms: dict[tuple[str, int | None], int] = {}
+        self._silent_from_ms: dict[tuple[str, int | None], int] = {}
         self._ordered: dict[str, tuple[str, int]] = {}
         self._in_flight: dict[Place, str] = {}
 
@@ -173,7 +174,7 @@ class Checks:
             _broken("stale-without-rule", f"{session.uid}")
         traits = self._traits[event.nas]
         # Who was replaced at his port is ended by his own partition, which tells no other: a shadow of his dies of its own silence.
-        heard_ms = self._heard_ms[session.uid, worker.partition if session.ended_by == "replaced" else None]
+        heard_ms = self._silent_from_ms[session.uid, worker.partition if session.ended_by == "replaced" else None]
         forgiven_ms = self._window_ms(event.nas) + CAP_TICKS * self._story.tick_ms
         silent_ms = stored.at_ms - heard_ms
         deaf_ms = self.deaf[event.nas].within(heard_ms, stored.at_ms, forgiven_ms)
@@ -215,10 +216,16 @@ class Checks:
                 _broken("one-final-result", f"{result.command_id} of {uid} has a second final result: {result.outcome}")
             del self._in_flight[partition, uid]
 
+    def _counted_from_ms(self, stored: Stored) -> int:
+        """From when on silence may count: of an outage in which the record waited at an ingest, what the next tick's cap lets through."""
+        assert stored.packet is not None
+        return max(stored.packet.event_ms, stored.at_ms - clock.CAP_TICKS * self._story.tick_ms)
+
     def _session(self, worker: Worker, stored: Stored, session: TrueSession) -> None:
         """After a record about a session: usage never falls, is never more than the truth, and exact once the Stop is in."""
         assert stored.packet is not None
         self._heard_ms[session.uid, None] = self._heard_ms[session.uid, worker.partition] = stored.at_ms
+        self._silent_from_ms[session.uid, None] = self._silent_from_ms[session.uid, worker.partition] = self._counted_from_ms(stored)
         if stored.packet.status == "Stop":
             self._stopped.setdefault(session.uid, worker.partition)
         key = session_key(session.nas.traits.name, session.session_id)
