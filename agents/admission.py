@@ -52,6 +52,7 @@ log = logging.getLogger(__name__)
 
 _answers = cache(metrics.ADMISSIONS.labels)
 
+
 class NotReadyError(Exception):
     """The directory was not read to its end yet."""
 
@@ -84,7 +85,7 @@ class Admission:
             _answers("not-ready").inc()
             raise NotReadyError
         answer = self._desk.ask(question, _now_ms(), secrets.token_urlsafe(RESERVATION_BYTES))
-        if answer.reservation is not None and question.session_timeout_s is not None:
+        if question.session_timeout_s is not None and answer.reservation is not None:
             await self._promise(self._desk, question, answer.reservation)
         outcome = "refused" if not answer.allowed else "open-already" if answer.reservation is None else "allowed"
         _answers(outcome).inc()

@@ -16,11 +16,14 @@ from __future__ import annotations
 
 import hmac
 import re
+import time
 from collections.abc import Awaitable, Callable
-from functools import partial
+from email.utils import formatdate
+from functools import lru_cache, partial
 
 import msgspec
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.abc import AbstractStreamWriter
 
 from agents.admission import Admission, NotReadyError
 from agents.directory import Selection, identities_of
@@ -62,8 +65,10 @@ def routes(configuration: Configuration, admission: Admission) -> list[web.Route
         web.get("/v1/sessions/{nas}/{acct_session_id:.+}", _answering(partial(_session, admission))),
         web.get("/v1/users/{user:.+}", _answering(partial(_user, configuration, admission))),
     ]
-    token = configuration.http.token
-    return look_ups + ([] if token is None else [web.post("/v1/admission", protected(token, _answering(partial(_admit, admission))))])
+    if configuration.http.token is None:
+        return look_ups
+    admit = _answering(partial(_admit, admission), _prepared)
+    return [*look_ups, web.post("/v1/admission", protected(configuration.http.token, admit))]
 
 
 def protected(token: str, handler: Handler) -> Handler:
@@ -85,10 +90,54 @@ def respond(status: int, value: JsonValue) -> web.Response:
     return web.Response(status=status, body=encode(value) + b"\n", content_type="application/json")
 
 
-def _answering(handler: Callable[[web.Request], Awaitable[JsonValue]]) -> Handler:
+class _Prepared(web.StreamResponse):
+    """What was done, as one piece of octets: a quarter of what HTTP takes here went into heads that never differ.
+
+    For HTTP/1.1 and connections that stay alone; nothing may be put into its head.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__()
+        self._octets = b"%b%d\r\n\r\n%b" % (_head(int(time.time())), len(body), body)
+
+    @property
+    def keep_alive(self) -> bool:
+        """The connection stays."""
+        return True
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
+        """Write all of it."""
+        await request.writer.write(self._octets)
+        return request.writer
+
+    async def write_eof(self, _: bytes = b"") -> None:
+        """It is written."""
+
+
+@lru_cache(maxsize=1)
+def _head(now_s: int) -> bytes:
+    """Up to the length; with the date, which an answer has to tell (RFC 9110 section 6.6.1)."""
+    date = formatdate(now_s, usegmt=True)
+    return f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: {date}\r\nContent-Length: ".encode()
+
+
+def _prepared(request: web.Request, value: JsonValue) -> web.StreamResponse:
+    """`respond` with 200, for what is asked thousands of times a second."""
+    if request.version != HttpVersion11 or not request.keep_alive:
+        return respond(200, value)
+    return _Prepared(encode(value) + b"\n")
+
+
+def _plain(_: web.Request, value: JsonValue) -> web.StreamResponse:
+    return respond(200, value)
+
+
+def _answering(
+    handler: Callable[[web.Request], Awaitable[JsonValue]], done: Callable[[web.Request, JsonValue], web.StreamResponse] = _plain
+) -> Handler:
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
-            return respond(200, await handler(request))
+            return done(request, await handler(request))
         except RefusedRequest as refused:
             return respond(refused.status, {"error": str(refused), **({"field": refused.field} if refused.field else {})})
         except NotReadyError:

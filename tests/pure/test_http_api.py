@@ -1,7 +1,10 @@
 """`/v1/...`: look-ups, the question before a login, and what is said of requests that are wrong (INTERFACES "HTTP", behaviour 4.8)."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import aiohttp
 import msgspec
@@ -50,16 +53,16 @@ def view() -> LiveView:
 class Client:
     def __init__(self, session: aiohttp.ClientSession, where: str) -> None:
         self._session = session
-        self._where = where
+        self.where = where
 
     async def get(self, path: str) -> tuple[int, object]:
-        async with self._session.get(self._where + path) as answer:
+        async with self._session.get(self.where + path) as answer:
             return answer.status, await answer.json() if answer.content_type == "application/json" else await answer.text()
 
     async def ask(self, body: object = ASKED, *, token: str | None = TOKEN, scheme: str = "Bearer") -> tuple[int, object]:
         headers = {} if token is None else {"Authorization": f"{scheme} {token}"}
         data = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        async with self._session.post(f"{self._where}/v1/admission", data=data, headers=headers) as answer:
+        async with self._session.post(f"{self.where}/v1/admission", data=data, headers=headers) as answer:
             return answer.status, await answer.json() if answer.content_type == "application/json" else await answer.text()
 
 
@@ -112,6 +115,33 @@ async def test_who_may_come_in_is_told_and_a_slot_is_reserved() -> None:
         (reserved,) = user["reservations"]
         assert (reserved["nas"], reserved["device"]) == ("ap1", "02:00:00:00:00:09")
         assert 0 < reserved["lapses_in_s"] <= 60
+
+
+@pytest.mark.parametrize(
+    ("version", "connection", "stays"),
+    [("1.1", "keep-alive", True), ("1.1", "close", False), ("1.0", "keep-alive", True), ("1.0", "close", False)],
+)
+async def test_the_answer_is_whole_whatever_becomes_of_the_connection(version: str, connection: str, *, stays: bool) -> None:
+    """4.8: with its type, its length and the date (RFC 9110 section 6.6.1); what is asked on the same connection is answered too."""
+    body = msgspec.json.encode(ASKED | {"session_timeout_s": None})
+    head = f"POST /v1/admission HTTP/{version}\r\nHost: curfew\r\nAuthorization: Bearer {TOKEN}\r\nConnection: {connection}\r\n"
+    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    async with client() as curfew, asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection(*curfew.where.removeprefix("http://").split(":"))
+        for _ in range(3 if stays else 1):
+            writer.write(request)
+            status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            named = dict(line.lower().split(": ", 1) for line in lines if line)
+            assert status == f"HTTP/{version} 200 OK"
+            assert named["content-type"] == "application/json"
+            told = parsedate_to_datetime(named["date"])
+            assert abs((datetime.now(tz=UTC) - told).total_seconds()) < 60
+            assert msgspec.json.decode(await reader.readexactly(int(named["content-length"])))["allowed"]
+            assert (named.get("connection", "keep-alive" if version == "1.1" else "close") == "keep-alive") == stays
+        if stays:
+            writer.write_eof()
+        assert await reader.read() == b""
+        writer.close()
 
 
 async def test_a_session_timeout_is_in_the_journal_before_the_answer() -> None:
