@@ -38,8 +38,8 @@ def sameness(row: SessionRow, record: AccountingRecord, clock_ms: int) -> Samene
     if record.status != "Start":
         if _began_at(row.order_ms, record):
             return "same"
-        if row.before is not None and _began_at(row.before[0], record) and (record.session_time_s or 0) <= row.before[1]:
-            return "earlier"  # what is known already of the session that was here before it
+        if row.before is not None and _repeats(row.before, row, record, clock_ms):
+            return "earlier"
         # An Interim's or Stop's start is computed: it must lie after the whole life of the old session as we know it.
         if start_ms > row.event_ms + TOLERANCE_MS:
             return "later"
@@ -60,6 +60,17 @@ def _began_at(order_ms: int, record: AccountingRecord) -> bool:
         return False
     began_ms = record.received_ms - 1000 * ((record.acct_delay_s or 0) + (record.session_time_s or 0))
     return abs(began_ms - order_ms) <= TOLERANCE_MS
+
+
+def _repeats(before: tuple[int, int], row: SessionRow, record: AccountingRecord, clock_ms: int) -> bool:
+    """Whether a record says what is known already of the session before the row's, as `SessionRow.before` has it.
+
+    Only where no clock of the NAS's own tells, and soon after the row's session began: later a repeat has no way left, and a clock that was
+    set can make any session seem to have begun when the other one did.
+    """
+    is_young = clock_ms - row.opened_clock_ms <= 2 * TOLERANCE_MS
+    is_known = (record.session_time_s or 0) <= before[1] and _began_at(before[0], record)
+    return is_young and is_known and not _both_believed(row, record)
 
 
 def _both_believed(row: SessionRow, record: AccountingRecord) -> bool:

@@ -120,6 +120,20 @@ def test_without_believed_clocks_what_is_known_of_the_session_before_is_not_merg
     journal.nothing_else()
 
 
+@pytest.mark.parametrize(("fields", "wait_s"), [({}, 1), (UNBELIEVED, 121)])
+def test_no_living_session_is_taken_for_the_one_before_it_because_an_ingests_clock_was_set_by_their_difference(
+    fields: dict[str, Any], wait_s: int
+) -> None:
+    """2.1, 3.5: by arrival its Interims are of a session that began when the one before it did."""
+    journal = play(tick(0), start(at_s=0, **fields), interim(at_s=600, **fields), start(at_s=700, **fields)).pass_time(wait_s, "ap1")
+    journal.events()
+    said = {} if fields else {"event_ms": T0_MS + 760_000}
+    journal.feed(interim(at_s=60, session_time_s=60, **{**fields, **said}))
+    assert journal.open_row().session_time_s == 60
+    assert journal.types() == ["session.updated"]
+    journal.nothing_else()
+
+
 def test_without_believed_clocks_an_older_interim_that_says_no_more_than_is_known_is_not_merged() -> None:
     """2.1: it is of the session that had its Acct-Session-Id before; and of a session that lives it would be no news."""
     journal = play(interim(at_s=660, session_time_s=240, input_octets=5, **UNBELIEVED))

@@ -35,6 +35,7 @@ RETOLD_REGRESSIONS = {
     1011: "a clock set back during an outage: the Start of the device's session before, journaled behind an Interim of the one that runs, "
     "was taken for the later one",
     402035: "the same with the Start of that session itself: it was taken for a later session's",
+    403185: "an ingest's clock was set by the age of a NAS's session before, so that a living one's Interims looked like repeats of that",
     400281: "two Starts of a device overtook each other on a NAS without a clock: nothing tells them apart, and the check asked for it",
     400051: "an ingest was followed for twenty ticks after its death, which the check of those who vanished did not grant",
 }
