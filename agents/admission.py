@@ -45,6 +45,8 @@ FOLLOW_S = 0.000_25
 """The same when questions are answered: one waits for both readers, and for each of its own steps anew."""
 FOLLOW_RECORDS_MAX = 64
 """So many records are unpacked at once: no question has its turn meanwhile."""
+GC_THRESHOLDS = (10_000, 20, 100)
+"""Reservations stay for half a minute; to look for circles among 20,000 of them takes 17 ms, in which nobody is answered."""
 LOOK_S = 1.0
 RESERVATION_BYTES = 9
 
@@ -160,6 +162,7 @@ class Admission:
         desk = self._desk = Desk(view, IdentityRules(self._configuration.identity), reservations, own.redirect, _now_ms())
         self.listeners.insert(0, lambda moved: desk.moved(moved, _now_ms()))
         gc.freeze()  # what was read stays: nobody has to walk it again and again
+        gc.set_threshold(*GC_THRESHOLDS)
         self._is_open.set()
         log.info("the directory is read: %d open sessions", len(view))
 
