@@ -264,7 +264,7 @@ async def test_a_second_signal_ends_parts_that_do_not_stop(kafka, start):
     await up.line("^Stopping after")
     up.process.send_signal(signal.SIGINT)
 
-    assert await up.end() == 0
+    assert await up.end() == 0, up.lines
     await all_gone(children, 0)
 
 

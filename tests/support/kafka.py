@@ -35,6 +35,7 @@ from agents.broker import (
 IMAGE = "apache/kafka:4.3.0"
 HEAP_MIB = 512
 DOCKER_DEADLINE_S = 5
+FREEZE_LOOK_S = 0.01
 PULL_DEADLINE_S = 45
 ANSWER_DEADLINE_S = 90
 
@@ -89,6 +90,8 @@ class LocalKafka:
 
     async def pause(self) -> None:
         self._signal(signal.SIGSTOP)
+        while not self._is_frozen():
+            await asyncio.sleep(FREEZE_LOOK_S)
 
     async def resume(self) -> None:
         self._signal(signal.SIGCONT)
@@ -99,6 +102,14 @@ class LocalKafka:
 
     async def close(self) -> None:
         await self.stop()
+
+    def _is_frozen(self) -> bool:
+        """Each of its threads stops by itself, and on a busy machine one of them answers for a while yet."""
+        tasks = Path(f"/proc/{self._broker.pid}/task").glob("*/stat")
+        try:
+            return all(task.read_text().rpartition(")")[2].split()[0] in "TtZX" for task in tasks)
+        except OSError:  # one has just ended
+            return False
 
     def _signal(self, number: signal.Signals) -> None:
         if (pid := self._broker.pid) is not None:
