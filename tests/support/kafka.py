@@ -90,7 +90,7 @@ class LocalKafka:
 
     async def pause(self) -> None:
         self._signal(signal.SIGSTOP)
-        while not self._is_frozen():
+        while not self._is_frozen():  # noqa: ASYNC110 - the kernel tells nobody
             await asyncio.sleep(FREEZE_LOOK_S)
 
     async def resume(self) -> None:
