@@ -128,9 +128,10 @@ class Child:
         self.send(signal.SIGTERM)
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the process that runs now, if one does."""
+        """Send a signal to the process that runs now, if one does: it may have ended, and be gone, before `_run_once` hears of it."""
         if self.pid is not None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     async def _run_once(self) -> int:
         """Start the process, repeat what it says, and return its exit status."""
