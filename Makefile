@@ -28,7 +28,7 @@ check: setup ## ruff and mypy
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 
-bench: setup ## figures beside their peers, into docs/benchmarks.md (an hour); QUICK=1: five minutes, on the terminal only
+bench: setup ## figures beside their peers, into docs/benchmarks.md; QUICK=1: one short round of each, on the terminal only
 	@sh deploy/install-packages.sh bench-packages.txt
 	@$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
 

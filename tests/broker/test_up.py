@@ -15,6 +15,7 @@ import pytest
 
 from agents.broker import pick_free_port
 from agents.settings import load_settings
+from agents.supervise import Child, Part
 from agents.topic_reader import reading
 from schemas.codec import loads
 from schemas.topics import EVENTS, RESULTS
@@ -266,6 +267,17 @@ async def test_a_second_signal_ends_parts_that_do_not_stop(kafka, start):
 
     assert await up.end() == 0, up.lines
     await all_gone(children, 0)
+
+
+async def test_a_part_that_has_ended_before_anybody_heard_of_it_is_told_to_end_all_the_same(tmp_path):
+    said = []
+    child = Child(Part("worker", ("worker",)), tmp_path, {}, said.append, lambda: None)
+    process = await asyncio.create_subprocess_exec("true")
+    await process.wait()
+    child.pid = process.pid
+
+    child.stop()
+    assert said == []
 
 
 async def test_a_part_that_never_comes_up_ends_the_whole_with_its_last_words(kafka, start, tmp_path):
