@@ -39,7 +39,7 @@ def main() -> int:
     parser.add_argument("--only", choices=PARTS, action="append", help="this part; may be given several times")
     parser.add_argument("--profile", action="store_true", help="run each part once more under a sampler and show where its CPU time goes")
     size = parser.add_mutually_exclusive_group()
-    for sizes, told in ((QUICK, "the same tables from a short round each"), (TINY, "counts that measure nothing: only to see that it runs")):
+    for sizes, told in ((QUICK, "the same tables, a short round each"), (TINY, "counts that measure nothing: only to see that it runs")):
         size.add_argument(f"--{sizes.name}", dest="sizes", action="store_const", const=sizes, default=FULL, help=told)
     parser.add_argument("--document", action="store_true", help=f"write {NAMED} also after a run that is not full, or of some parts only")
     parser.add_argument("--out", type=Path, help="directory for results, logs and the data of Kafka; var/bench, and quick or tiny below it")
