@@ -142,6 +142,7 @@ class Claim(msgspec.Struct, array_like=True, frozen=True):
         event_ms: the newest event time. event_believed: it is an Event-Timestamp. last_seen_ms: arrival of the last record.
         started_ms, start_seen, start_believed, order_ms: its beginning, as in the row.
         session_time_s: and all others: usage so far. device: its MAC.
+        unheard_ms: for how long nothing was heard of it when this was said, or since when it has ended.
     """
 
     nas: str
@@ -164,6 +165,7 @@ class Claim(msgspec.Struct, array_like=True, frozen=True):
     input_packets: int | None
     output_packets: int | None
     device: str | None = None
+    unheard_ms: int = 0
 
 
 class Claims(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -13,11 +13,12 @@ in minutes and not in a storm. Open questions are bounded (`BATCHES_MAX`), stand
 comes. Questions and answers may be repeated: both say what is so, and what is so already is not done again.
 
 Who yields (`_yields`): the silent one to the one that is not; else the one with the shorter Acct-Session-Time, where both began together;
-else, where the NAS's own clock dated both, the older one. Without such times the one that was just heard of stands, unless its
+else, where the NAS's own clock dated both, the older one. Without such times the one that was heard of last stands, unless its
 Acct-Session-Time shows that its record was overtaken; a record is overtaken by a minute at most, or says since when, so that it never is
-older than what was not heard of for longer. Two devices have two sessions: there Acct-Session-Time tells nothing, nor does it that the
-other one has ended, and nothing is learned from it; of two that were both just heard of, the one that began first by arrival yields.
-Nowhere else are clocks of ingests compared.
+older than what was not heard of for longer. That is not always the asker's: a question is asked again for as long as a partition is down,
+and what has its Acct-Session-Id by then may have begun since. Two devices have two sessions: there Acct-Session-Time tells nothing, nor
+does it that the other one has ended, and nothing is learned from it; of two that were heard of at about the same time, the one that began
+first by arrival yields. Nowhere else are clocks of ingests compared.
 
 What it leaves: a Start that a journal holds behind what came after it, since an outage mixed them, asks only when it is silent.
 """
@@ -30,7 +31,7 @@ from schemas.codec import decoder, encode
 from schemas.journal import Claim, Claims
 from schemas.session import ClaimBatch, SessionRow
 from schemas.topics import ACCOUNTING, partition_key, session_key
-from streams import ends, merge
+from streams import clock, ends, merge
 from streams.sameness import TOLERANCE_MS
 from streams.step import Output, RecordRefused, Step
 
@@ -159,13 +160,13 @@ def _send(step: Step, op: str, batch: int, rows: list[SessionRow], partitions: t
         partition=step.core.partition,
         batch=batch,
         time_ms=step.time_ms,
-        sessions=list(map(_claim_of, rows)),
+        sessions=[_claim_of(row, _unheard_ms(step, row)) for row in rows],
     )
     value, key = encode(said), partition_key(step.core.partition).encode()
     step.out += [Output(ACCOUNTING.name, partition, key, value, "claim") for partition in partitions]
 
 
-def _claim_of(row: SessionRow) -> Claim:
+def _claim_of(row: SessionRow, unheard_ms: int) -> Claim:
     return Claim(
         row.nas,
         row.acct_session_id,
@@ -187,6 +188,7 @@ def _claim_of(row: SessionRow) -> Claim:
         row.input_packets,
         row.output_packets,
         row.device,
+        unheard_ms,
     )
 
 
@@ -199,7 +201,7 @@ def _unheard_ms(step: Step, row: SessionRow) -> int:
     """For how long nothing was heard of a session, or since when it has ended: on clocks that stand still while nobody listens."""
     if row.state == "ended":
         return step.core.row.clock_ms - (row.closed_ms or 0)
-    return step.core.heard_ms(row.nas, step.change) - row.heard_ms
+    return clock.heard_now_ms(step.change.nas(row.nas), step.core.row) - row.heard_ms
 
 
 def _yields(mine: SessionRow, asker: Claim, asker_goes_first: bool, behind_ms: int, unheard_ms: int) -> bool:
@@ -229,11 +231,14 @@ def _yields(mine: SessionRow, asker: Claim, asker_goes_first: bool, behind_ms: i
         return True
     if asker.silent:  # and so is this one, or it has ended
         return mine_s < its_s or (mine_s == its_s and open_here and asker_goes_first)
-    if unheard_ms > TOLERANCE_MS + behind_ms + max(0, asker.last_seen_ms - asker.event_ms):
+    its_unheard_ms = asker.unheard_ms + behind_ms
+    if unheard_ms > its_unheard_ms + TOLERANCE_MS + _late_ms(asker):
         return True
+    if open_here and its_unheard_ms > unheard_ms + TOLERANCE_MS + _late_ms(mine):
+        return False
     if are_two:
         return asker.state != "ended" and mine.order_ms < asker.order_ms
-    # It was just heard of. A shorter Acct-Session-Time is of a record that was overtaken, or of another session under the same id.
+    # Both were heard of just now. A shorter Acct-Session-Time is of a record that was overtaken, or of another session under the same id.
     is_news = asker.counts and behind_ms <= CATCHES_UP_MS
     return is_news and (its_s >= mine_s or 1000 * (mine_s[0] - its_s[0]) > TOLERANCE_MS)
 
@@ -241,6 +246,11 @@ def _yields(mine: SessionRow, asker: Claim, asker_goes_first: bool, behind_ms: i
 def _life(session: SessionRow | Claim) -> tuple[int, bool]:
     """How long it has lasted in seconds, and whether that is the last word."""
     return session.session_time_s or 0, session.said_by == "nas-stop"
+
+
+def _late_ms(session: SessionRow | Claim) -> int:
+    """For how long its last record was under way, by its own word."""
+    return max(0, session.last_seen_ms - session.event_ms)
 
 
 def _yield(step: Step, row: SessionRow, to: Claim) -> None:

@@ -318,6 +318,23 @@ def test_a_late_stop_of_another_device_ends_no_living_session_under_its_id() -> 
     partitions.nothing_else()
 
 
+@pytest.mark.parametrize("mac", ["02-00-00-00-00-02", ""])
+def test_a_living_session_does_not_yield_to_a_question_asked_again_about_one_that_was_heard_of_last_before_it_began(mac: str) -> None:
+    """2.10, 2.1: its partition was down while the question waited, and began it before it came to the last one, and before its Interims."""
+    arrival = {"event_source": "arrival"}
+    partitions = mesh().pass_time(100, "ap1")
+    partitions.down.add(partition_of(REAL, PARTITIONS))
+    partitions.feed(stop(identity=OUTER, at_s=100, session_time_s=90, **arrival)).pass_time(130, "ap1")
+    partitions.feed(on(at_s=230, **arrival), start(identity=REAL, at_s=231, mac=mac, **arrival)).pass_time(100, "ap1")
+    partitions.up(partition_of(REAL, PARTITIONS))
+    partitions.pass_time(2, "ap1")
+    assert partitions.of(REAL).open_row().started_ms == T0_MS + 231_000
+    assert partitions.of(OUTER).ended_row().said_by == "nas-stop"
+    assert sorted(kind for kind, _ in partitions.types() if kind != "nas.up") == ["session.ended", "session.started"]
+    assert all(journal.core.row.claims == () for journal in partitions.journals)
+    partitions.nothing_else()
+
+
 def test_a_session_that_began_by_a_start_asks_nobody_nor_does_one_partition_alone() -> None:
     """2.10: what is not needed is not sent."""
     partitions = mesh(start()).pass_time(5, "ap1")

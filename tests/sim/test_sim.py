@@ -37,6 +37,8 @@ RETOLD_REGRESSIONS = {
     402035: "the same with the Start of that session itself: it was taken for a later session's",
     403185: "an ingest's clock was set by the age of a NAS's session before, so that a living one's Interims looked like repeats of that",
     400281: "two Starts of a device overtook each other on a NAS without a clock: nothing tells them apart, and the check asked for it",
+    12145: "a question about a session that had ended was asked again for as long as a partition was down, and was taken there for newer "
+    "than the session which had begun since under the same Acct-Session-Id",
     400051: "an ingest was followed for twenty ticks after its death, which the check of those who vanished did not grant",
 }
 """Seeds that failed once as `story_of` tells them."""
