@@ -57,7 +57,7 @@ async def _run_all(plan: list[tuple[list[str], int]], pace: Pace, results: Path)
         for names, seed in plan:
             outcome = await run(names, seed, pace, results.parent, shared)
             outcomes.append(outcome)
-            report.add(results, outcome)
+            report.add(results, outcome, full=pace is FULL)
             sys.stdout.write(report.line(outcome) + "\n")
     await asyncio.to_thread(shutil.rmtree, data)
     whole = sum(outcome.is_whole for outcome in outcomes)

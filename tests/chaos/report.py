@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Collection
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,6 +25,8 @@ SHOWN = {
     "other": "other",
 }
 """Findings by the heading of their column."""
+SEEDS_WANTED = 20
+"""Of each fault, before the table speaks of what happens seldom."""
 
 
 def line(outcome: Outcome) -> str:
@@ -44,9 +47,9 @@ def line(outcome: Outcome) -> str:
     )
 
 
-def add(results: Path, outcome: Outcome) -> None:
-    """Keep a run, with the commit that it is of."""
-    of = {"commit": _commit(), "machine": machine()}
+def add(results: Path, outcome: Outcome, *, full: bool) -> None:
+    """Keep a run, with the commit that it is of, and whether its outages were as long as in production."""
+    of = {"commit": _commit(), "machine": machine(), "full": full}
     with results.open("a") as file:
         file.write(dumps({**as_json(outcome), **of}) + "\n")
 
@@ -60,25 +63,48 @@ def document(runs: list[Any]) -> str:
     """The text of docs/reliability.md."""
     by_fault: dict[str, list[Any]] = defaultdict(list)
     for one in runs:
-        by_fault["+".join(one["faults"])].append(one)
+        by_fault["+".join(one["faults"]) + (" --full" if one["full"] else "")].append(one)
     of = runs[-1]["machine"]
     made = [one for one in runs if not one["skipped"]]
     commits = sorted({one["commit"] for one in runs})
-    answered = sum(one["answered"] for one in made)
+    averages = [one["machine"]["load_average_before"][0] for one in made]
     measured = (
-        f"Measured: {len(made)} runs, {answered:,} records answered, {sum(one['events'] for one in made):,} events and "
-        f"{sum(one['commands'] for one in made):,} Disconnect-Requests; commit {', '.join(commits)}; {of['cores']} cores, {of['system']}, "
-        f"Python {of['python']}, Kafka {of['kafka']}. Other work ran on the machine at the same time, so times are upper bounds.\n"
+        f"Measured: {len(made)} runs, {sum(one['answered'] for one in made):,} records answered, {sum(one['events'] for one in made):,} "
+        f"events and {sum(one['commands'] for one in made):,} Disconnect-Requests; commit {', '.join(commits)}; {of['cores']} cores, "
+        f"{of['system']}, Python {of['python']}, Kafka {of['kafka']}. The machine was shared: other work ran on it at the same time (load "
+        f"average {min(averages):.1f} to {max(averages):.1f} after the runs), so times are upper bounds.\n"
     )
     faults = "".join(f"* `{name}`: {fault.what}\n" for name, fault in FAULTS.items())
-    words = _WORDS.format(memory=MEMORY_MAX_MIB)
-    missing = [f"`{name}`" for name in FAULTS if name not in by_fault]
-    rest = f"Not among these runs: {', '.join(missing)}.\n" if missing else ""
-    return "\n".join([_HEAD, measured, _table(by_fault), rest, words, "## What each fault does\n", faults, _TAIL])
+    said = "".join(f"* {'+'.join(one['faults'])}, seed {one['seed']}: {note}\n" for one in made for note in one["notes"])
+    words = _WORDS.format(memory=MEMORY_MAX_MIB) + (f"\nWhat some of the runs say of themselves:\n\n{said}" if said else "")
+    return "\n".join([_HEAD, measured, _how_many(by_fault), _table(by_fault), words, "## What each fault does\n", faults, _TAIL])
+
+
+def _how_many(by_fault: dict[str, list[Any]]) -> str:
+    """How many seeds ran, as it is."""
+    counts = Counter(len(_seeds(by_fault[name])) if name in by_fault else 0 for name in FAULTS)
+    ran = ", ".join(f"{faults} with {_count(seeds)}" for seeds, faults in sorted(counts.items()))
+    none = ", ".join(f"`{name}`" for name in FAULTS if not _seeds(by_fault.get(name, [])))
+    if min(counts) >= SEEDS_WANTED:
+        return f"Each fault ran with {SEEDS_WANTED} seeds or more.\n"
+    return (
+        f"**Not done yet:** each fault is to run with {SEEDS_WANTED} seeds, and they did not: of the {len(FAULTS)} faults ran {ran}. A "
+        f"zero below is a zero of so many runs and no more; it says little of what happens once in {SEEDS_WANTED} times."
+        f"{f' Not run at all: {none}.' if none else ''}\n"
+    )
+
+
+def _count(seeds: int) -> str:
+    return "none" if seeds == 0 else "one seed" if seeds == 1 else f"{seeds} seeds"
+
+
+def _seeds(runs: Collection[Any]) -> list[int]:
+    return sorted({one["seed"] for one in runs if not one["skipped"]})
 
 
 def _table(by_fault: dict[str, list[Any]]) -> str:
-    heads = ["fault", "runs", *SHOWN.values(), "broken for, s", "back after, s: median (most)", "most memory, MiB"]
+    heads = ["fault", "runs", "seeds", *SHOWN.values(), "broken for, s: median (most)", "back after, s: median (most)"]
+    heads.append(f"most memory of a part, MiB (of {MEMORY_MAX_MIB})")
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for name in [*(one for one in FAULTS if one in by_fault), *(one for one in by_fault if one not in FAULTS)]:
         made = [one for one in by_fault[name] if not one["skipped"]]
@@ -90,9 +116,9 @@ def _table(by_fault: dict[str, list[Any]]) -> str:
         took = [struck["took_s"] for one in made for struck in one["struck"]]
         back = [struck["back_s"] for one in made for struck in one["struck"]]
         peak = max((peak for one in made for peak in one["peaks_mib"].values()), default=0)
-        times = [f"{median(took):.1f}", f"{median(back):.1f} ({max(back):.1f})"] if back else ["", ""]
+        times = [f"{median(each):.1f} ({max(each):.1f})" if each else "" for each in (took, back)]
         runs = f"{len(made)} ({failed} failed)" if failed else str(len(made))
-        lines.append("| " + " | ".join([name, runs, *counts, *times, str(peak)]) + " |")
+        lines.append("| " + " | ".join([name, runs, ", ".join(map(str, _seeds(made))), *counts, *times, str(peak)]) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -180,6 +180,8 @@ async def play(scene: Scene, faults: dict[str, Fault], outcome: Outcome) -> Outc
             back_s = await scene.probes.works_again(lifted_s, WITHIN_S)
             struck.append(Struck(name, round(lifted_s - blow_s, 1), round(back_s, 1)))
             await asyncio.sleep(scene.pace.settle_s)
+            if fault.afterwards is not None:
+                fault.afterwards(scene)
         await all_run(scene)
     await come_to_rest(scene.product, scene.unanswered, CONFIRM_WITHIN_S)
     other = [*await projection(scene), *surroundings(scene)]
