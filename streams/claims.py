@@ -44,6 +44,8 @@ CATCHES_UP_MS: Final = 30_000
 """Who asks by a log that is so far behind has not "just heard" of a session."""
 
 _YIELDED: Final = ("moved", "superseded")
+_NAS_SAID: Final = ("nas-stop", "kicked", "user-logout")
+"""Its NAS has said that it has no such session: so it is nowhere, unless it was heard of since. A boot every partition hears of itself."""
 _CLAIMS = decoder(Claims).decode
 
 
@@ -217,7 +219,7 @@ def _yields(mine: SessionRow, asker: Claim, asker_goes_first: bool, behind_ms: i
     open_here, silent_here = mine.state != "ended", _is_silent(mine)
     if mine.said_by in _YIELDED and not open_here:
         return True
-    if open_here and ((asker.silent and not silent_here) or (asker.state == "ended" and asker.said_by != "nas-stop")):
+    if open_here and ((asker.silent and not silent_here) or (asker.state == "ended" and asker.said_by not in _NAS_SAID)):
         return False
     if silent_here and not asker.silent and asker.state != "ended":
         return True

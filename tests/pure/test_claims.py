@@ -11,7 +11,7 @@ from schemas.policy import Liveness
 from streams import claims
 from streams.partitioner import partition_of
 from streams.step import Output
-from tests.support.journal import T0_MS, Journal, Record, interim, on, policy, start, stop, tick, user_limit
+from tests.support.journal import T0_MS, Journal, Record, interim, on, operator, policy, result, start, stop, tick, user_limit
 
 PARTITIONS = 3
 OUTER, REAL = "anonymous", "bob"
@@ -304,6 +304,29 @@ def test_a_session_that_a_late_boot_has_ended_and_that_goes_on_under_another_nam
     row = partitions.of(REAL).open_row()
     assert (row.started_ms, row.start_seen) == (T0_MS + 10_000, True)
     assert [kind for kind, identity in partitions.types() if identity == OUTER] == ["session.started", "session.ended", "session.moved"]
+    partitions.nothing_else()
+
+
+def _ended_by_its_nas_before_anybody_was_asked(*after: Record) -> Mesh:
+    """OUTER's session goes on as REAL's; of that the NAS says that it is gone, in answer to a Disconnect-Request, before the next tick."""
+    partitions = mesh(start(identity=OUTER), interim(identity=REAL, at_s=10, session_time_s=10), operator(identity=REAL, at_s=11))
+    return partitions.feed(result(partitions.of(REAL).command(), "gone", at_s=12), *after).pass_time(1)
+
+
+def test_a_session_of_which_its_nas_says_that_it_is_gone_leaves_no_shadow_under_its_other_name() -> None:
+    """2.10, 5.5: it had ended there before its partition could ask the others."""
+    partitions = _ended_by_its_nas_before_anybody_was_asked()
+    assert (partitions.of(OUTER).ended_row().said_by, partitions.of(REAL).ended_row().said_by) == ("moved", "kicked")
+    assert [kind for kind, identity in partitions.types() if identity == OUTER] == ["session.started", "session.moved"]
+    partitions.nothing_else()
+
+
+def test_a_session_that_is_heard_of_after_its_nas_said_that_it_was_gone_goes_on_under_that_name() -> None:
+    """2.10, 5.4: names alternate; the word of who reported last is the newest."""
+    partitions = _ended_by_its_nas_before_anybody_was_asked(interim(identity=OUTER, at_s=13, session_time_s=13))
+    assert partitions.of(OUTER).open_row().session_time_s == 13
+    assert partitions.of(REAL).ended_row().said_by == "kicked"
+    assert [kind for kind, identity in partitions.types() if identity == OUTER] == ["session.started", "session.updated"]
     partitions.nothing_else()
 
 
