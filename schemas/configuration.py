@@ -14,6 +14,7 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from schemas.secrets import Discreet
 from schemas.session import DISCONNECT_FIELDS
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -80,7 +81,7 @@ def endpoint(text: str) -> Endpoint:
     return Endpoint(str(parsed), int(port))
 
 
-class Kafka(msgspec.Struct, frozen=True):
+class Kafka(Discreet, frozen=True):
     """`[kafka]`: the log that everything rests on.
 
     Attributes:
@@ -195,7 +196,7 @@ class Kicker(msgspec.Struct, frozen=True):
     in_flight_per_nas: Annotated[int, Meta(ge=1, le=4096)] = 32
 
 
-class Http(msgspec.Struct, frozen=True):
+class Http(Discreet, frozen=True):
     """`[http]`: health, metrics and look-ups.
 
     Attributes:
@@ -209,7 +210,7 @@ class Http(msgspec.Struct, frozen=True):
     token_file: Path | None = None
 
 
-class Redis(msgspec.Struct, frozen=True):
+class Redis(Discreet, frozen=True):
     """`[redis]`: the projection for look-ups.
 
     Attributes:
@@ -283,7 +284,7 @@ class Portal(msgspec.Struct, frozen=True):
     listen: str = ""
 
 
-class Tls(msgspec.Struct, frozen=True):
+class Tls(Discreet, frozen=True):
     """`[tls]`: who we are towards NASes that speak RADIUS over TLS, and whose certificates are believed (RFC 6614 section 2.3).
 
     Attributes:
@@ -305,7 +306,7 @@ RADSEC_SECRET = "radsec"  # noqa: S105 - RFC 6614 section 2.3: the same for ever
 RADSEC_PORT = 2083
 
 
-class Disconnect(msgspec.Struct, frozen=True):
+class Disconnect(Discreet, frozen=True):
     """`disconnect` of a NAS: how a session is ended there.
 
     Attributes:
@@ -358,7 +359,7 @@ class Disconnect(msgspec.Struct, frozen=True):
     reverse: bool = False
 
 
-class Nas(msgspec.Struct, frozen=True):
+class Nas(Discreet, frozen=True):
     """`[[nas]]`: one network access server.
 
     Attributes:

@@ -36,6 +36,7 @@ from schemas.configuration import (
     endpoint,
 )
 from schemas.errors import Checked, Problem, in_order
+from schemas.secrets import without_login
 from schemas.session import DISCONNECT_FIELDS
 from schemas.toml_reader import Reader, bare, known_keys, label
 from schemas.toml_source import Path, Source, parse
@@ -56,8 +57,15 @@ _SECRET_REMEDY: Mapping[Via, str] = {
     "huawei-portal": "Add `secret` or `secret_file`: the key that the NAS shares with its portal server.",
     "poll": "Add `secret` or `secret_file`: the bearer token that the device shows.",
 }
+_TLS_PEER: Mapping[Via, str] = {
+    "coova-mqtt": "name the broker's port for it",
+    "routeros": "give the router's api-ssl service a certificate",
+}
 _VARIABLE_START = "CURFEW_"
 _KAFKA_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
+_REDIS_URL = re.compile(
+    r"unix://.*|rediss?://(?:[^@/?#]*@)?(?:\[[0-9A-Fa-f:.]+\]|[^@:/?#\[\]]*)(?::([0-9]{1,5}))?(?:/[0-9]{0,4})?(?:\?[^#]*)?"
+)
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", re.ASCII)
 
 
@@ -163,7 +171,7 @@ def _kafka(source: Source, path: Path, kafka: Kafka) -> Iterator[Problem]:
     servers = [] if kafka.bootstrap_servers is None else [server.strip() for server in kafka.bootstrap_servers.split(",")]
     for server in servers:
         if not _is_host_and_port(server):
-            message = f'`kafka.bootstrap_servers`: "{server}" is no host:port'
+            message = f'`kafka.bootstrap_servers`: "{without_login(server)}" is no host:port'
             yield source.value_problem((*path, "bootstrap_servers"), message, 'Write "host:port", several with commas between them.')
     if not servers and kafka.replication_factor > 1:
         message = f"`kafka.replication_factor` cannot be {kafka.replication_factor} with the embedded broker, which is one node"
@@ -174,6 +182,10 @@ def _kafka(source: Source, path: Path, kafka: Kafka) -> Iterator[Problem]:
         yield source.value_problem(
             (*path, "security_protocol"), message, "Add `sasl_username` and `sasl_password_file` (or `sasl_password`)."
         )
+    if (kafka.security_protocol, kafka.sasl_mechanism) == ("SASL_PLAINTEXT", "PLAIN"):
+        message = "`kafka.security_protocol` is without TLS: the password crosses the network in the clear"
+        remedy = 'Write "SASL_SSL", or take a `sasl_mechanism` that does not send it: "SCRAM-SHA-512".'
+        yield source.value_problem((*path, "security_protocol"), message, remedy, "warning")
 
 
 def _ingest(source: Source, path: Path, ingest: Ingest) -> Iterator[Problem]:
@@ -209,6 +221,9 @@ def _http(source: Source, path: Path, http: Http) -> Iterator[Problem]:
 
 def _redis(source: Source, path: Path, redis: Redis) -> Iterator[Problem]:
     yield from _one_of(source, path, redis, "password")
+    if redis.url is not None and not _is_redis_url(redis.url):
+        message = "`redis.url` cannot be taken apart: a password in it has to be percent-encoded, and a database is a number"
+        yield source.value_problem((*path, "url"), message, "Write redis://HOST:PORT/DATABASE, and the password as `password_file`.")
 
 
 def _listen(source: Source, path: Path, section: Http | Pickup | Portal) -> Iterator[Problem]:
@@ -260,6 +275,9 @@ def _disconnect(source: Source, path: Path, disconnect: Disconnect) -> Iterator[
             yield source.key_problem(path, f"`nas.disconnect` has no `{key}`", remedy)
     if via == "routeros":
         yield from _routeros(source, path, disconnect)
+    if not disconnect.tls and (via == "routeros" or (via == "coova-mqtt" and (disconnect.password or disconnect.password_file))):
+        message = "`nas.disconnect` is without TLS: the password crosses the network in the clear"
+        yield source.key_problem(path, message, f"Add tls = true, and {_TLS_PEER[via]}.", "warning")
     yield from _pair(source, path, disconnect, ("tls_certfile", "tls_keyfile"))
     if via == "radsec" and not disconnect.tls_verify:
         message = "`nas.disconnect.tls_verify` cannot be false with radsec: nothing but its certificate says who it is"
@@ -268,7 +286,7 @@ def _disconnect(source: Source, path: Path, disconnect: Disconnect) -> Iterator[
         message = f'`nas.disconnect.address`: "{disconnect.address}" is no IPv4 address, and the Portal protocol knows no other'
         yield source.value_problem((*path, "address"), message, 'Write an IPv4 address, like "192.0.2.1".')
     if disconnect.broker is not None and not _is_host_and_port(disconnect.broker):
-        message = f'`nas.disconnect.broker`: "{disconnect.broker}" is no host:port'
+        message = f'`nas.disconnect.broker`: "{without_login(disconnect.broker)}" is no host:port'
         yield source.value_problem((*path, "broker"), message, 'Write "host:port", as "mqtt.example.net:1883", or 8883 with TLS.')
 
 
@@ -278,10 +296,7 @@ def _routeros(source: Source, path: Path, disconnect: Disconnect) -> Iterator[Pr
         yield source.key_problem(
             path, "`nas.disconnect` has no password: an empty one is sent", "Add `password_file` or `password`.", "warning"
         )
-    if not disconnect.tls:
-        message = "`nas.disconnect` is without TLS: the password crosses the network in the clear"
-        yield source.key_problem(path, message, "Add tls = true, and give the router's api-ssl service a certificate.", "warning")
-    elif not disconnect.tls_verify:
+    if disconnect.tls and not disconnect.tls_verify:
         message = "`nas.disconnect.tls_verify` is false: whoever stands between can take the password"
         yield source.value_problem((*path, "tls_verify"), message, "Name the router's authority in `tls_cafile` instead.", "warning")
 
@@ -432,6 +447,12 @@ def _pair(source: Source, path: Path, value: msgspec.Struct, keys: tuple[str, st
 def _is_host_and_port(text: str) -> bool:
     found = _HOST_AND_PORT.fullmatch(text)
     return found is not None and 1 <= int(found[2]) <= 65535
+
+
+def _is_redis_url(text: str) -> bool:
+    """Whether the client can take it apart; what it cannot ends the projector with a part of the password in the last line."""
+    found = _REDIS_URL.fullmatch(text)
+    return found is not None and int(found[1] or 1) <= 65535
 
 
 def _is_address(text: str) -> bool:

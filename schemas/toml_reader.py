@@ -17,6 +17,7 @@ import msgspec
 from msgspec import inspect
 
 from schemas.errors import Problem
+from schemas.secrets import may_be_secret
 from schemas.toml_source import Path, Source
 
 StructType = TypeVar("StructType", bound=msgspec.Struct)
@@ -177,7 +178,7 @@ def _shown(path: Path, value: Any) -> str:
         return "a table"
     if isinstance(value, list):
         return "an empty list" if not value else "a list" if len(value) == 1 else f"a list of {len(value)}"
-    if re.search("secret|password|url", label(path[-1:])):
+    if may_be_secret(label(path[-1:])):
         return "an empty text" if value == "" else "this value"
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool) else str(value)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"

@@ -64,6 +64,10 @@ class Target(NamedTuple):
     secret: bytes
     profile: Profile
 
+    def __repr__(self) -> str:
+        """Without the secret."""
+        return f"Target({self.endpoint})"
+
 
 class WayTarget(NamedTuple):
     """A NAS that is asked by another way."""

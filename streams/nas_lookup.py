@@ -29,6 +29,10 @@ class NasMatch(NamedTuple):
     require_message_authenticator: bool
     nases: tuple[Nas, ...]
 
+    def __repr__(self) -> str:
+        """Without the secret."""
+        return f"NasMatch({', '.join(nas.name for nas in self.nases)})"
+
 
 class NasTable:
     """The NASes of a configuration, by network; a changed configuration makes a new table."""

@@ -32,6 +32,10 @@ class PortalNas(NamedTuple):
     name: str
     secret: bytes
 
+    def __repr__(self) -> str:
+        """Without the secret."""
+        return f"PortalNas({self.name})"
+
 
 class Held(NamedTuple):
     """An open session, as far as it matters here."""

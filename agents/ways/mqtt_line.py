@@ -63,6 +63,10 @@ class Broker(NamedTuple):
         """The place alone; never the password."""
         return f"the MQTT broker {self.host}:{self.port}"
 
+    def __repr__(self) -> str:
+        """The same: a task, a traceback or a log line shows it."""
+        return str(self)
+
 
 class Line:
     """A connection to a broker, subscribed to one topic."""

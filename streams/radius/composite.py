@@ -78,11 +78,13 @@ def known(code: Code, octets: bytes) -> Found:
         octets: its value.
 
     Returns:
-        Its name and value.
+        Its name and value; None for a value that is wrong for its type, or a secret that has no place in accounting.
     """
     attribute = _DICTIONARY.attributes.get(code)
     if attribute is None:
         return ".".join(map(str, code)), opaque(octets)
+    if attribute.is_secret:
+        return attribute.name, None
     if attribute.has_tag:
         return tagged(attribute, octets)
     return attribute.name, CONVERTERS[attribute.type](octets)
