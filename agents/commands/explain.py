@@ -8,7 +8,7 @@ import click
 
 from agents.commands.terminal import Refused, configured, json_option, moment, run
 from agents.explanation import Explanation, GroupDecision, Record, explain_decision
-from schemas.codec import JsonValue, dumps
+from schemas.codec import JsonValue, display, dumps
 from schemas.configuration import Configuration
 from streams.ids import parse_decision_id
 
@@ -34,7 +34,7 @@ def explain(configuration: Configuration, decision_id: str, as_json: bool) -> No
     if as_json:
         click.echo(dumps(found))
     else:
-        click.echo("\n".join(_lines(found)))
+        click.echo("\n".join(map(display, _lines(found))))
     if not found.record.found and not found.events and not found.commands:
         raise SystemExit(1)
 

@@ -15,7 +15,7 @@ from agents.commands.terminal import Refused, configured, json_option, moment, p
 from agents.directory import Selection, read_directory
 from agents.group_directory import GroupView, read_groups
 from agents.journal_orders import Order, write_orders
-from schemas.codec import dumps
+from schemas.codec import display, dumps
 from schemas.configuration import Configuration
 from schemas.journal import MembershipOrder
 from schemas.policy import GROUPS_MAX
@@ -78,7 +78,7 @@ def show_(configuration: Configuration, *, user: str, as_json: bool) -> None:
         return
     click.echo(f"{identity}: {', '.join(given) or 'in no group'}")
     for session, names in told.items():
-        click.echo(f"{session}: {', '.join(names)}")
+        click.echo(display(f"{session}: {', '.join(names)}"))
 
 
 @groups.command()

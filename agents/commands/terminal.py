@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.settings import SettingsError, load_settings
-from schemas.codec import dumps
+from schemas.codec import display, dumps
 from schemas.errors import CurfewError
 
 T = TypeVar("T")
@@ -132,16 +132,16 @@ def show(
 
 
 def rich_table(columns: Sequence[str], cells: Iterable[Sequence[str]]) -> Table:
-    """The table for a terminal. Cells are text, not markup: a user's name may hold brackets."""
+    """The table for a terminal. Cells are text, not markup: a user's name may hold brackets, and what would command a terminal."""
     table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
     for row in cells:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(display(cell)) for cell in row))
     return table
 
 
 def plain_table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
     """The same table as aligned lines."""
-    lines = [list(columns), *map(list, cells)]
+    lines = [list(columns), *([display(cell) for cell in row] for row in cells)]
     widths = [max(len(line[n]) for line in lines) for n in range(len(columns))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 

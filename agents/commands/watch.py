@@ -93,7 +93,7 @@ def _event_of(record: ConsumerRecord[Any, Any]) -> SessionEvent | None:
 def line(event: SessionEvent) -> str:
     """An event as one line for people."""
     what = [
-        f"{display(event.user_name) or event.identity or '-'}",
+        f"{display(event.user_name) or display(event.identity) or '-'}",
         f"{event.nas}/{display(event.acct_session_id)}" if event.acct_session_id else event.nas,
     ]
     details = [
