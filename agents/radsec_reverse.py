@@ -12,11 +12,13 @@ Nothing is kept: what a NAS replies to nobody is let go.
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import logging
 import os
 import secrets
 import socket
+import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, Protocol
@@ -78,11 +80,12 @@ class ReverseDoor:
         self._server: asyncio.Server | None = None
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            require_own(self._path.parent)
             self._socket.bind(str(self._path))
             self._path.chmod(0o600)
         except OSError as error:
             self._socket.close()
-            remedy = "Give [ingest] radsec_reverse a directory that this user may write, with a path of less than 80 characters."
+            remedy = "Give [ingest] radsec_reverse a directory that this user alone may write, with a path of less than 80 characters."
             raise CannotListenError(f"There is no place for sockets at {directory}: {error.strerror or error}. {remedy}") from error
 
     def start(self) -> None:
@@ -137,6 +140,17 @@ class ReverseDoor:
         if self._asking > ASKING_MAX:
             return None
         return next((one for one in self._connections() if one.is_of(name)), None)
+
+
+def require_own(directory: Path) -> None:
+    """Refuse a directory that others may write: who puts a socket there is believed to be an ingest, and gets what a NAS is asked.
+
+    Raises:
+        PermissionError: it is another user's, or others may write it.
+    """
+    found = directory.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(errno.EPERM, "others may write there")
 
 
 def _reply(writer: asyncio.StreamWriter, packet: bytes) -> None:

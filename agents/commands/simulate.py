@@ -42,7 +42,14 @@ SHOWN_MAX = 3
 @click.option("--for", "for_s", type=click.FloatRange(min=0), help="Seconds; without it until Ctrl-C.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed, the same people, devices and answers.")
 @click.option("--server", help="HOST:PORT for accounting.  [default: the first [ingest] listen]")
-@click.option("--secret", default="testing123", show_default=True, help="Of accounting.")
+@click.option(
+    "--secret",
+    default="testing123",
+    show_default=True,
+    envvar="CURFEW_SIMULATE_SECRET",
+    show_envvar=True,
+    help="Of accounting. Everybody on this machine sees a command line, nobody else a variable.",
+)
 @click.option("--source", default="127.0.0.1", show_default=True, help="Address of the first NAS.")
 @click.option(
     "--spread",
@@ -56,7 +63,12 @@ SHOWN_MAX = 3
     show_default=True,
     help="Of the first NAS; those that share its address have the ports after it. 0: the system chooses.",
 )
-@click.option("--disconnect-secret", help="Of Disconnect-Requests.  [default: --secret]")
+@click.option(
+    "--disconnect-secret",
+    envvar="CURFEW_SIMULATE_DISCONNECT_SECRET",
+    show_envvar=True,
+    help="Of Disconnect-Requests, likewise.  [default: --secret]",
+)
 @click.option(
     "--answer",
     type=click.Choice([answer.value for answer in Answer]),

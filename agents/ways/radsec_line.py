@@ -7,13 +7,14 @@ What lives here: the connection, and a sentence for each thing that goes wrong w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
 
-from agents.radsec_reverse import STANDS, SUFFIX
+from agents.radsec_reverse import STANDS, SUFFIX, require_own
 from agents.tls import TlsFilesError, client_context, reason_of
 from schemas.configuration import RADSEC_PORT, Disconnect, Tls
 from schemas.errors import CurfewError
@@ -186,10 +187,15 @@ async def connect_reverse(directory: str | None, nas: str) -> Line:
         nas: its name.
 
     Raises:
-        RadsecError: there is none, or somebody else has it.
+        RadsecError: there is none, somebody else has it, or who has made the sockets is not certain.
     """
     if directory is None:
         raise RadsecError("[ingest] has no `radsec_reverse`")
+    with contextlib.suppress(FileNotFoundError):  # no ingest has run here yet
+        try:
+            require_own(Path(directory))
+        except PermissionError as unsafe:
+            raise RadsecError(f"the sockets in {directory} ([ingest] radsec_reverse) are not believed: {unsafe.strerror}") from unsafe
     for path in sorted(Path(directory).glob(f"*{SUFFIX}"))[:INGESTS_MAX]:  # noqa: ASYNC240 - a look into a small local directory
         writer = None
         try:
