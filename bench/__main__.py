@@ -12,7 +12,24 @@ from types import ModuleType
 import uvloop
 
 from agents.broker import BrokerError, EmbeddedBroker, pick_free_port
-from bench import admission, away, bulk, document, groups, ingest, kicks, latency, overload, report, rules, scale, targets, through, worker
+from bench import (
+    admission,
+    away,
+    bulk,
+    document,
+    groups,
+    ingest,
+    kicks,
+    latency,
+    overload,
+    report,
+    rules,
+    scale,
+    scale_live,
+    targets,
+    through,
+    worker,
+)
 from bench.rig import FULL, QUICK, ROOT, TINY, FailedError, Rig
 from schemas.errors import CurfewError
 
@@ -24,6 +41,7 @@ PARTS: dict[str, ModuleType] = {
     "worker": worker,
     "rules": rules,
     "scale": scale,
+    "scale_live": scale_live,
     "latency": latency,
     "away": away,
     "overload": overload,

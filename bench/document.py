@@ -98,6 +98,11 @@ def _plots(parts: Mapping[str, Part]) -> dict[str, str]:
         for kind, what in (("user", "user's limit"), ("group", "group's limit"), ("round_trip", "bare Kafka"))
         if "curves" in figure
     }
+    live = {
+        f"{one['sessions'] if name == 'full' else 0:,} sessions": one["curves"][name]
+        for one in parts.get("scale_live", {}).get("sizes", [])
+        for name in ("empty", "full")
+    }
     sizes = parts.get("scale", {}).get("sizes", [])
     starts = [(one["sessions"], one["records_per_s"]) for one in sizes]
     octets = [(one["sessions"], one["bytes_per_session"] * one["sessions"] / 2**20) for one in sizes]
@@ -106,6 +111,7 @@ def _plots(parts: Mapping[str, Part]) -> dict[str, str]:
     return {
         "ingest-latency.svg": chart("Accounting answered, each at its best window", ("ms", share), answers, log_x=True),
         "latency-distribution.svg": chart("Packet in -> Disconnect-Request", ("ms", "requests, % within"), requests, log_x=True),
+        "scale_live-latency.svg": chart("Packet in -> Disconnect-Request, by sessions", ("ms", "requests, % within"), live, log_x=True),
         "scale-throughput.svg": chart("Throughput against sessions", ("open sessions", "Starts/s of CPU time"), {"Starts": starts}),
         "scale-memory.svg": chart("Memory against sessions", ("open sessions", "MiB"), {"worker's state": octets}),
         "away-memory.svg": chart("The ingest while Kafka is away", ("s", "MiB"), {"ingest": held}),

@@ -4,12 +4,11 @@ Measured against the bare Kafka round trip, which the way contains twice: packet
 And the same breaches by a group's limit, which is two hops more: worker -> group.slots -> group agent -> journal -> worker.
 """
 
-import gc
 import subprocess
 from typing import Any, NamedTuple
 
 from bench import round_trip
-from bench.network import Breach, Network
+from bench.network import Breach, Network, undisturbed
 from bench.report import Report, middle, quantiles, show_profile, spread
 from bench.rig import ROOT, FailedError, Rig, free_port, own_environment
 
@@ -52,28 +51,35 @@ async def measure(rig: Rig) -> Report:
             child.start()
         for child in children:
             await child.ready()
-        gc.collect()
-        gc.freeze()
-        gc.disable()
-        for number in range(sizes.rounds):
-            for rate in sizes.rates:
-                topic = f"bench.round-trip.{rate}.{number}"
-                bare = await round_trip.measure(configuration, topic, rate, sizes.warm_s / 2, sizes.measured_s / 2)
-                by = {}
-                for kind, policy in POLICIES.items():
-                    _publish(rig, str(config), policy)
-                    by[kind] = await network.run(rate, sizes.warm_s, sizes.measured_s)
-                found[rate].append(Round(bare, by["user"], by["group"]))
-        told = {name: getattr(network, name) for name in ("unanswered", "given_up", "not_believed", "false", "repeated")}
+        with undisturbed():
+            for number in range(sizes.rounds):
+                for rate in sizes.rates:
+                    topic = f"bench.round-trip.{rate}.{number}"
+                    bare = await round_trip.measure(configuration, topic, rate, sizes.warm_s / 2, sizes.measured_s / 2)
+                    by = {}
+                    for kind, policy in POLICIES.items():
+                        _publish(rig, str(config), policy)
+                        by[kind] = await network.run(rate, sizes.warm_s, sizes.measured_s)
+                    found[rate].append(Round(bare, by["user"], by["group"]))
     finally:
-        gc.enable()
         network.close()
         for child in children:
             await child.stop()
-    if told["false"] or told["not_believed"] > told["given_up"]:
-        raise FailedError(f"somebody was disconnected who had not to be, or an answer was not to be believed: {told}")
+    told = told_by(network)
     profile = {name: show_profile(f"profile of the {name} (all rates)", rig.samples(f"latency-{name}")) for name in PARTS if rig.profile}
     return _report(rig, {rate: _of_rounds(rounds) for rate, rounds in found.items()}, told, profile)
+
+
+def told_by(network: Network) -> dict[str, int]:
+    """What its NASes counted.
+
+    Raises:
+        FailedError: somebody was disconnected who had not to be, or an answer was not to be believed.
+    """
+    told = {name: getattr(network, name) for name in ("unanswered", "given_up", "not_believed", "false", "repeated")}
+    if told["false"] or told["not_believed"] > told["given_up"]:
+        raise FailedError(f"somebody was disconnected who had not to be, or an answer was not to be believed: {told}")
+    return told
 
 
 def _publish(rig: Rig, config: str, policy: str) -> None:
@@ -87,35 +93,37 @@ def _publish(rig: Rig, config: str, policy: str) -> None:
 
 def _of_rounds(rounds: list[Round]) -> dict[str, Any]:
     """The medians of all rounds' quantiles, what each round had, and curves of all rounds together."""
-    by_user, by_group = [_figures(one.user) for one in rounds], [_figures(one.group) for one in rounds]
-    requests = {kind: [ms for one in rounds for ms in _requested_ms(getattr(one, kind))] for kind in POLICIES}
-    return _medians(by_user) | {
+    by_user, by_group = [figures_of(one.user) for one in rounds], [figures_of(one.group) for one in rounds]
+    requests = {kind: [ms for one in rounds for ms in requested_ms(getattr(one, kind))] for kind in POLICIES}
+    return medians_of(by_user) | {
         "round_trip": _median_quantiles([quantiles(one.bare) for one in rounds]),
-        "by_group": _medians(by_group),
+        "by_group": medians_of(by_group),
         "rounds": by_user,
-        "curves": {kind: _curve(some) for kind, some in requests.items()}
-        | {"round_trip": _curve([ms for one in rounds for ms in one.bare])},
+        "curves": {kind: curve(some) for kind, some in requests.items()} | {"round_trip": curve([ms for one in rounds for ms in one.bare])},
     }
 
 
-def _figures(breaches: list[Breach]) -> dict[str, Any]:
+def figures_of(breaches: list[Breach]) -> dict[str, Any]:
+    """Of one round: how many, and the quantiles in milliseconds of each stage."""
     answered = [breach for breach in breaches if breach.answered_ns]
     return {
         "breaches": len(breaches),
         "without_request": len(breaches) - sum(breach.requested_ns > 0 for breach in breaches),
-        "requested": quantiles(_requested_ms(answered)),
+        "requested": quantiles(requested_ms(answered)),
         "answered": quantiles([(breach.answered_ns - breach.sent_ns) / 1e6 for breach in answered]),
         "decided": quantiles([(breach.requested_ns - breach.answered_ns) / 1e6 for breach in answered if breach.requested_ns]),
     }
 
 
-def _requested_ms(breaches: list[Breach]) -> list[float]:
+def requested_ms(breaches: list[Breach]) -> list[float]:
+    """Milliseconds from the packet to the Disconnect-Request, of those that had one."""
     return [(breach.requested_ns - breach.sent_ns) / 1e6 for breach in breaches if breach.requested_ns]
 
 
-def _medians(figures: list[dict[str, Any]]) -> dict[str, Any]:
-    counts = {name: sum(one[name] for one in figures) for name in ("breaches", "without_request")}
-    return counts | {name: _median_quantiles([one[name] for one in figures]) for name in STAGES}
+def medians_of(rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of some rounds (`figures_of`): the counts added up, the median of each quantile."""
+    counts = {name: sum(one[name] for one in rounds) for name in ("breaches", "without_request")}
+    return counts | {name: _median_quantiles([one[name] for one in rounds]) for name in STAGES}
 
 
 def _median_quantiles(rounds: list[dict[str, float]]) -> dict[str, float]:
@@ -123,8 +131,8 @@ def _median_quantiles(rounds: list[dict[str, float]]) -> dict[str, float]:
     return {name: middle([one[name] for one in rounds]) for name in rounds[0]} if all(rounds) else {}
 
 
-def _curve(values: list[float]) -> list[tuple[float, float]]:
-    """Milliseconds, and the percentage that took at most so long."""
+def curve(values: list[float]) -> list[tuple[float, float]]:
+    """For a plot: milliseconds, and the percentage that took at most so long."""
     ordered = sorted(values)
     shares = [number / CURVE_POINTS for number in range(1, CURVE_POINTS)] + [0.995, 0.999, 1.0]
     return [(round(ordered[min(len(ordered) - 1, int(len(ordered) * share))], 3), 100 * share) for share in shares] if ordered else []

@@ -98,9 +98,13 @@ class Child:
                 start_new_session=True,
             )
 
-    async def ready(self) -> None:
+    async def why_not_ready(self) -> str:
+        """What it says on its status socket; an empty text when it does its work."""
+        return await ask_ready(self._socket)
+
+    async def ready(self, within_s: float = READY_WITHIN_S) -> None:
         """Return when it says on its status socket that it does its work."""
-        await self.until(lambda: ask_ready(self._socket))
+        await self.until(self.why_not_ready, within_s)
 
     async def says(self, words: str) -> None:
         """Return when these words are in its output."""
@@ -110,13 +114,13 @@ class Child:
 
         await self.until(look)
 
-    async def until(self, look: Any) -> None:
+    async def until(self, look: Any, within_s: float = READY_WITHIN_S) -> None:
         """Return when `look()` gives an empty text; else that is why not.
 
         Raises:
             FailedError: it ended, or took too long.
         """
-        deadline = time.monotonic() + READY_WITHIN_S
+        deadline = time.monotonic() + within_s
         while why := await look():
             ended = self._process is None or self._process.poll() is not None
             if ended or time.monotonic() > deadline:
@@ -135,6 +139,13 @@ class Child:
                 continue
             self._process = None
             return
+
+    def kill(self) -> None:
+        """`kill -9`; return when it has ended."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
 
     async def metric(self, name: str) -> float:
         """One of its metrics, all labels together.
@@ -250,9 +261,10 @@ class Rig:
         await ensure_topics(configuration)
         return file, configuration
 
-    def part(self, name: str, config: Path, *, sampled: bool = False) -> Child:
-        """`curfew NAME` as in production, or under the sampler."""
-        return self.python(f"{config.stem}-{name}", "agents.cli", name, "--config", str(config), sampled=sampled)
+    def part(self, name: str, config: Path, nth: int = 0, *, sampled: bool = False) -> Child:
+        """`curfew NAME` as in production, or under the sampler; `nth` tells several of an installation apart."""
+        child = f"{config.stem}-{name}{f'-{nth}' if nth else ''}"
+        return self.python(child, "agents.cli", name, "--config", str(config), sampled=sampled)
 
     def python(self, name: str, module: str, *arguments: str, sampled: bool = False) -> Child:
         """A Python module as a program."""

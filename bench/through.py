@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -30,12 +30,12 @@ APPLIED_WITHIN_S = 300.0
 
 
 class Following:
-    """How far the worker is behind the journal."""
+    """How far the workers are behind the journal."""
 
-    def __init__(self, configuration: Configuration, worker: Child, consumer: AIOKafkaConsumer) -> None:
+    def __init__(self, configuration: Configuration, workers: list[Child], consumer: AIOKafkaConsumer) -> None:
         name = topic_name(configuration, ACCOUNTING)
         self._places = [TopicPartition(name, partition) for partition in range(PARTITIONS)]
-        self._worker = worker
+        self._workers = workers
         self._consumer = consumer
         self.lags: list[float] = []
 
@@ -44,8 +44,8 @@ class Following:
         return sum((await self._consumer.end_offsets(self._places)).values())
 
     async def applied(self) -> float:
-        """Records that the worker has applied."""
-        return await self._worker.metric("curfew_records_applied")
+        """Records that the workers have applied."""
+        return sum([await worker.metric("curfew_records_applied") for worker in self._workers])
 
     async def during(self, load: Awaitable[Any]) -> Any:
         """What the load gives; meanwhile the lag is looked at."""
@@ -56,7 +56,7 @@ class Following:
         return loading.result()
 
     async def until_applied(self, records: int) -> None:
-        """Return when the worker has applied so many.
+        """Return when the workers have applied so many.
 
         Raises:
             FailedError: not within the time.
@@ -64,8 +64,16 @@ class Following:
         deadline = time.monotonic() + APPLIED_WITHIN_S
         while await self.applied() < records:
             if time.monotonic() > deadline:
-                raise FailedError("the worker did not apply all of the journal")
+                raise FailedError("the journal was not applied as a whole")
             await asyncio.sleep(0.02)
+
+
+class Running(NamedTuple):
+    """A product that runs: the ingests' port, its processes by part, and how far it is."""
+
+    port: int
+    parts: dict[str, list[Child]]
+    following: Following
 
 
 async def measure(rig: Rig) -> Report:
@@ -76,27 +84,28 @@ async def measure(rig: Rig) -> Report:
     try:
         await peer.start()
         for number in range(rig.sizes.rounds):
-            async with _product(rig, f"through-{number}") as (port, children, following):
-                rounds.append(await _through(rig, port, children, following))
+            async with product(rig, f"through-{number}") as running:
+                rounds.append(await through(rig, running))
             if not peer.why_not:
                 against.append(await rig.send(peer.port, window=WINDOW, seconds=rig.sizes.through_s))
                 peer.forget()
     finally:
         await peer.stop()
     rate = LEVEL_SHARE * middle([one["through_s"] for one in rounds])
-    async with _product(rig, "through-level") as (port, _, following):
-        level = await following.during(rig.send(port, window=OPEN_WINDOW, seconds=rig.sizes.through_s, rate=rate))
-    level |= {"rate": rate, "lag_max": max(following.lags), "lag_max_s": max(following.lags) / rate}
+    async with product(rig, "through-level") as running:
+        level = await running.following.during(rig.send(running.port, window=OPEN_WINDOW, seconds=rig.sizes.through_s, rate=rate))
+    level |= {"rate": rate, "lag_max": max(running.following.lags), "lag_max_s": max(running.following.lags) / rate}
     return _report(rig, rounds, against, level, peer)
 
 
 @asynccontextmanager
-async def _product(rig: Rig, name: str) -> AsyncIterator[tuple[int, list[Child], Following]]:
-    """An ingest and a worker on topics of their own, with the policy in force."""
+async def product(rig: Rig, name: str, *, ingests: int = 1, workers: int = 1) -> AsyncIterator[Running]:
+    """Ingests and workers on topics of their own, with the policy in force; ready once the partitions are shared out."""
     port = free_port()
     config, configuration = await rig.installation(name, port=port)
     await put_policy(rig, configuration)
-    children = [rig.part("ingest", config), rig.part("worker", config)]
+    parts = {part: [rig.part(part, config, nth) for nth in range(count)] for part, count in (("ingest", ingests), ("worker", workers))}
+    children = [child for some in parts.values() for child in some]
     consumer = AIOKafkaConsumer(**client_settings(configuration))
     try:
         await consumer.start()
@@ -104,19 +113,27 @@ async def _product(rig: Rig, name: str) -> AsyncIterator[tuple[int, list[Child],
             child.start()
         for child in children:
             await child.ready()
-        yield port, children, Following(configuration, children[1], consumer)
+        yield Running(port, parts, Following(configuration, parts["worker"], consumer))
     finally:
         await consumer.stop()
         for child in children:
             await child.stop()
 
 
-async def _through(rig: Rig, port: int, children: list[Child], following: Following) -> dict[str, Any]:
+async def through(rig: Rig, running: Running, *, window: int = WINDOW, seconds: float | None = None) -> dict[str, Any]:
+    """One round in a closed loop, until all of it is applied.
+
+    Returns:
+        what `load` said, through_s (records a second), lag_at_end, lag_max, cpu_us by part.
+    """
+    following = running.following
+
     def used() -> dict[str, float]:
-        return {"ingest": children[0].cpu_s(), "worker": children[1].cpu_s(), "Kafka": cpu_s_of(rig.broker)}
+        parts = {name: sum(child.cpu_s() for child in some) for name, some in running.parts.items()}
+        return parts | {"Kafka": cpu_s_of(rig.broker)}
 
     before, began_s = used(), time.perf_counter()
-    one = await following.during(rig.send(port, window=WINDOW, seconds=rig.sizes.through_s))
+    one = await following.during(rig.send(running.port, window=window, seconds=seconds or rig.sizes.through_s))
     ends = await following.ends()
     lag = ends - await following.applied()
     await following.until_applied(ends)

@@ -55,6 +55,17 @@ def has_overload(data: Data) -> bool:
     return data["servers"]["curfew"]["flooded"]["packets"] > 0
 
 
+def has_scale_live(data: Data) -> bool:
+    size, reached = data["sizes"][0], data["reached"]
+    asked = all(one["without_request"] == 0 and one["breaches"] > 0 for one in size["latency"].values())
+    told = all(reached[name].keys() == {"400"} for name in ("p99_growth", "octets")) and reached["restore_s"].keys() == {
+        "400",
+        "per_million",
+    }
+    shared = all(min(shares) > 0 for one in data["two"]["two workers"] for shares in one["shares"].values())
+    return asked and told and shared and reached["two_against_one"].keys() == {"workers", "ingests"} and not data["skipped"]
+
+
 LOOKS: dict[str, Callable[[Data], bool]] = {
     "ingest": has_ingest,
     "worker": has_worker,
@@ -62,6 +73,7 @@ LOOKS: dict[str, Callable[[Data], bool]] = {
     "through": has_through,
     "away": has_away,
     "overload": has_overload,
+    "scale_live": has_scale_live,
 }
 
 

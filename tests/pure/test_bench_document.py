@@ -83,6 +83,25 @@ def test_the_worker_is_held_against_the_best_way_of_kafka_streams_and_latency_ag
     ]
 
 
+def test_what_millions_of_sessions_cost_is_held_against_its_size_and_a_size_that_was_skipped_is_not_measured():
+    reached = {
+        "p99_growth": {"2000000": 1.4},
+        "octets": {"2000000": 790.0},
+        "restore_s": {"2000000": 5.5, "per_million": 5.5},
+        "two_against_one": {"workers": 1.0, "ingests": 0.9},
+    }
+    size = {"sessions": 2_000_000, "curves": {"empty": [[4.0, 50.0], [9.0, 99.0]], "full": [[4.5, 50.0], [12.0, 99.0]]}}
+    live = part("Live", reached=reached, sizes=[size])
+    told = by_figure({"scale_live": live})
+    assert told["  with 2,000,000 sessions in the table, p99 against few"] == ("1.40 x", "met")
+    assert told["restore after kill -9, per million sessions"] == ("5.50 s", "NOT met")
+    assert [told[f"two {what}"][1] for what in ("workers against one, through to events", "ingests against one")] == ["met", "NOT met"]
+    assert {told[figure][1] for figure in ("  with 7,000,000", "  of the workers, at 7,000,000")} == {"not measured"}
+    files = compose({"scale_live": live}, ["scale", "scale_live"])
+    assert sorted(files) == ["benchmarks.md", "benchmarks/scale_live-latency.svg"]
+    assert files["benchmarks.md"].count("![scale_live-latency.svg]") == 1
+
+
 def test_the_document_holds_each_parts_table_and_says_what_was_not_measured():
     failed = {"machine": MACHINE, "failed": "no broker"}
     files = compose({"ingest": ingest(), "scale": scale(), "kicks": failed}, ["ingest", "worker", "scale", "kicks"])
