@@ -13,10 +13,15 @@ from tests.support.groups import holdings
 
 
 class GroupChecks:
-    """The laws of one system's groups."""
+    """The laws of one system's groups.
+
+    Attributes:
+        latest_ms: the latest time of day that a partition of the journal has shown: ingests' clocks are set back.
+    """
 
     def __init__(self, system: System) -> None:
         self._system = system
+        self.latest_ms = 0
         self._outputs: dict[int, dict[int, list[Output]]] = defaultdict(dict)
 
     def applied(self, worker: GroupWorker, offset: int, stored: Stored, out: list[Output]) -> None:
@@ -46,9 +51,8 @@ class GroupChecks:
         self._same_spent()
 
     def _same_spent(self) -> None:
-        """What is spent of a group's quota all partitions know, unless one of them has closed the window a moment before."""
-        rows = [worker.core.row for worker in self._system.workers]
-        now_ms = max(row.wall_ms for row in rows)
+        """What is spent of a group's quota all partitions know, unless one of them has closed the window before: once closed is closed."""
+        rows, now_ms = [worker.core.row for worker in self._system.workers], self.latest_ms
         known = [{(each.rule, each.group, each.until_ms, each.used) for each in row.spent if now_ms < each.until_ms} for row in rows]
         if any(each != known[0] for each in known):
             raise Broken("spent-agrees", str(known))

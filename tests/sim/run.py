@@ -89,6 +89,7 @@ class Simulation:
 
     def _applied(self, worker: Worker, offset: int, stored: Stored, out: list[Output]) -> None:
         self.checks.applied(worker, offset, stored, out)
+        self.group_checks.latest_ms = max(self.group_checks.latest_ms, worker.core.row.wall_ms)
 
     def _group_applied(self, worker: GroupWorker, offset: int, stored: Stored, out: list[Output]) -> None:
         self.group_checks.applied(worker, offset, stored, out)
