@@ -442,6 +442,7 @@ def _java_options(heap_mib: int) -> list[str]:
         f"-Xmx{heap_mib}m",
         f"-Xms{min(heap_mib, HEAP_START_MIB)}m",
         "-XX:+UseG1GC",
+        "-XX:TieredStopAtLevel=1",  # on two cores the optimizing compiler takes a core for the first minute (decision 9)
         "-XX:MaxGCPauseMillis=20",
         "-XX:+ExitOnOutOfMemoryError",  # a broker without memory that lingers answers nobody
         "-Djava.awt.headless=true",
