@@ -88,7 +88,7 @@ def _how_many(by_fault: dict[str, list[Any]]) -> str:
     if min(counts) >= SEEDS_WANTED:
         return f"Each fault ran with {SEEDS_WANTED} seeds or more.\n"
     return (
-        f"**Not done yet:** each fault is to run with {SEEDS_WANTED} seeds, and they did not: of the {len(FAULTS)} faults ran {ran}. A "
+        f"**Not done yet:** each fault is to run with {SEEDS_WANTED} seeds, and they did not; of the {len(FAULTS)} faults: {ran}. A "
         f"zero below is a zero of so many runs and no more; it says little of what happens once in {SEEDS_WANTED} times."
         f"{f' Not run at all: {none}.' if none else ''}\n"
     )
@@ -163,7 +163,8 @@ _WORDS = """The columns, each of which must be 0:
 Times are those of probes, users who may not log in at all: each goes from the NAS through ingest, session agent, group agent, session agent
 and kicker back to the NAS, one for every partition. "Back after" is from the moment at which the fault was lifted (for a kill: from the
 kill, with the process started again by a keeper as `curfew up` does it) until probes sent after that had come back in all partitions.
-Workers have a session timeout of 3 s here (10 s by default), which is what a killed one costs its successor.
+Workers have a session timeout of 3 s here (10 s by default), which is what a killed one costs its successor. "Broken for" is from the blow
+until the fault was lifted; where Kafka itself was ended, its own start is in it, which takes most of it on a machine that others use too.
 """
 
 _TAIL = """## What this does not show
