@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -260,6 +261,13 @@ class Rig:
         configuration = load_settings(file, {})
         await ensure_topics(configuration)
         return file, configuration
+
+    def octets(self, config: Path) -> dict[str, int]:
+        """What the log of each topic of an installation takes on the disk of the bench's own Kafka; those without a record are left out."""
+        prefix, found = f"{config.stem}.", Counter[str]()
+        for segment in (self.directory / "kafka/log").glob(f"{prefix}*/*.log"):
+            found[segment.parent.name.removeprefix(prefix).rpartition("-")[0]] += segment.stat().st_size
+        return {topic: octets for topic, octets in found.items() if octets}
 
     def part(self, name: str, config: Path, nth: int = 0, *, sampled: bool = False) -> Child:
         """`curfew NAME` as in production, or under the sampler; `nth` tells several of an installation apart."""

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -69,8 +70,9 @@ class Following:
 
 
 class Running(NamedTuple):
-    """A product that runs: the ingests' port, its processes by part, and how far it is."""
+    """A product that runs: its configuration, the ingests' port, its processes by part, and how far it is."""
 
+    config: Path
     port: int
     parts: dict[str, list[Child]]
     following: Following
@@ -113,7 +115,7 @@ async def product(rig: Rig, name: str, *, ingests: int = 1, workers: int = 1) ->
             child.start()
         for child in children:
             await child.ready()
-        yield Running(port, parts, Following(configuration, parts["worker"], consumer))
+        yield Running(config, port, parts, Following(configuration, parts["worker"], consumer))
     finally:
         await consumer.stop()
         for child in children:
@@ -124,7 +126,7 @@ async def through(rig: Rig, running: Running, *, window: int = WINDOW, seconds: 
     """One round in a closed loop, until all of it is applied.
 
     Returns:
-        what `load` said, through_s (records a second), lag_at_end, lag_max, cpu_us by part.
+        what `load` said, through_s (records a second), lag_at_end, lag_max, cpu_us by part, octets on disk by topic, of each record.
     """
     following = running.following
 
@@ -141,7 +143,9 @@ async def through(rig: Rig, running: Running, *, window: int = WINDOW, seconds: 
     cpu_us = {name: (used_s - before[name]) / one["packets"] * 1e6 for name, used_s in used().items()} | {
         "load": one["cpu_s"] / one["packets"] * 1e6
     }
-    return one | {"through_s": one["packets"] / took_s, "lag_at_end": lag, "lag_max": max(following.lags), "cpu_us": cpu_us}
+    octets = {topic: octets / one["packets"] for topic, octets in rig.octets(running.config).items()}
+    told = {"through_s": one["packets"] / took_s, "lag_at_end": lag, "lag_max": max(following.lags)}
+    return one | told | {"cpu_us": cpu_us, "octets": octets}
 
 
 def _report(rig: Rig, rounds: list[dict[str, Any]], against: list[dict[str, Any]], level: dict[str, Any], peer: FreeRadius) -> Report:
@@ -159,6 +163,7 @@ def _report(rig: Rig, rounds: list[dict[str, Any]], against: list[dict[str, Any]
     is_level = level["lag_max_s"] <= LEVEL_LAG_S
     notes = [
         f"CPU time for each record, in us: {cpu}",
+        f"octets in Kafka for each record: {', '.join(f'{topic} {octets:,.0f}' for topic, octets in sorted(rounds[-1]['octets'].items()))}",
         f"when the load ended the worker was {middle([one['lag_at_end'] for one in rounds]):,.0f} records behind (median)",
         (
             f"in an open loop at {level['rate']:,.0f}/s the worker {'stays' if is_level else 'does NOT stay'} level: at most"
