@@ -16,8 +16,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from agents.kafka_client import topic_name
+from agents.topic_admin import admin_client
 from schemas.codec import dumps
-from schemas.topics import ACCOUNTING, EVENTS, TABLE
+from schemas.errors import CurfewError
+from schemas.topics import ACCOUNTING, EVENTS, TABLE, TOPICS
 from tests.chaos import checks, slow_model, truth
 from tests.chaos.checks import Findings, Topics
 from tests.chaos.cluster import NotHereError, SmallDisk, one_node, three_nodes
@@ -39,7 +42,7 @@ from tests.chaos.scene import (
     playing,
 )
 from tests.support.kafka import LocalKafka
-from tests.support.product import eventually
+from tests.support.product import Product, eventually
 from tests.support.redis import RedisServer
 
 MEMORY_MAX_MIB = 256
@@ -158,6 +161,8 @@ async def surrounded(faults: dict[str, Fault], seed: int, pace: Pace, directory:
             redis.start()
             stack.callback(redis.stop)
         scene = make_scene(directory, kafka, redis, disk, seed, f"c{secrets.token_hex(4)}.", pace)
+        if kafka is shared:
+            stack.push_async_callback(left_as_found, kafka, scene.product)
         stack.callback(scene.product.close)
         for peer in (*scene.load.nases, scene.probes.nas, *scene.relays):
             await stack.enter_async_context(peer)
@@ -165,6 +170,14 @@ async def surrounded(faults: dict[str, Fault], seed: int, pace: Pace, directory:
             if fault.prepare is not None:
                 fault.prepare(scene)
         yield scene
+
+
+async def left_as_found(kafka: LocalKafka, product: Product) -> None:
+    """A Kafka that other runs use too is up, whatever became of this one, and has no topics of it: their logs would slow its starts."""
+    await kafka.start()
+    with contextlib.suppress(CurfewError):
+        async with admin_client(product.configuration) as admin:
+            await admin.delete_topics([topic_name(product.configuration, topic) for topic in TOPICS])
 
 
 async def play(scene: Scene, faults: dict[str, Fault], outcome: Outcome) -> Outcome:

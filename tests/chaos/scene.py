@@ -11,7 +11,7 @@ import contextlib
 import random
 import signal
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +30,7 @@ PARTITIONS = 4
 NASES = 3
 USERS = 200
 TICK_S = 0.2
+"""An ingest that was killed is waited for during ten ticks: less than what it lives here, or no NAS's clock would advance."""
 LATE_AFTER_S = 3
 CONFIRM_WITHIN_S = 8
 GRACE_S = 10
@@ -37,7 +38,7 @@ INTERIM_S, TIMES = 3, 2
 GROUP_MAX = 30
 SECRET, DAE_SECRET = "testing123", "testing456"
 LIMIT = "one-device"
-POLICY = f"""
+_POLICY = f"""
 late_after_s = {LATE_AFTER_S}
 confirm_within_s = {CONFIRM_WITHIN_S}
 grace_s = {GRACE_S}
@@ -51,7 +52,6 @@ hold_s = 3
 name = "group-total"
 applies_to = "group"
 max_sessions = {GROUP_MAX}
-{{probes}}
 [[membership]]
 attribute = "Class"
 pattern = "^group=(?P<group>.+)"
@@ -59,6 +59,12 @@ pattern = "^group=(?P<group>.+)"
 rule = "interim"
 times = {TIMES}
 """
+
+
+def policy(probed: Iterable[str] = ()) -> str:
+    """What is in force in every run (TOML); in the groups `probed` nobody may be."""
+    rule = '[[limit]]\nname = "{0}"\napplies_to = "group"\ngroup = "{0}"\nmax_sessions = 0\n'
+    return _POLICY + "".join(map(rule.format, probed))
 
 
 class Pace(NamedTuple):
@@ -112,8 +118,17 @@ class Keeper:
         if status != 0:
             self.ended.append(f"{part.name} ended with {status} when it was told to stop\n{part.tail()}")
 
-    async def run(self) -> None:
-        """Until cancelled."""
+    @contextlib.asynccontextmanager
+    async def keeping(self) -> AsyncIterator[None]:
+        """It does so inside."""
+        task = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _run(self) -> None:
         while True:
             for part in self._product.parts:
                 status = part.process.poll() if part.process is not None else 0
@@ -204,21 +219,15 @@ async def playing(scene: Scene) -> AsyncIterator[None]:
     """All runs, under load, inside; afterwards the product runs on, without load."""
     if isinstance(scene.kafka, ThreeNodes):
         await scene.kafka.place(scene.product.prefix, PARTITIONS)
-    await scene.product.start(POLICY.format(probes="\n".join(map(_probe_rule, groups(PARTITIONS)))))
+    await scene.product.start(policy(groups(PARTITIONS)))
     stop = asyncio.Event()
     going = [
         asyncio.create_task(scene.load.run(scene.pace.packets_per_s, stop)),
         asyncio.create_task(scene.probes.run(stop)),
     ]
-    keeping = asyncio.create_task(scene.keeper.run())
-    try:
-        yield
-    finally:
-        stop.set()
-        await asyncio.gather(*going)
-        keeping.cancel()
-        await asyncio.wait([keeping])
-
-
-def _probe_rule(group: str) -> str:
-    return f'[[limit]]\nname = "{group}"\napplies_to = "group"\ngroup = "{group}"\nmax_sessions = 0\n'
+    async with scene.keeper.keeping():
+        try:
+            yield
+        finally:
+            stop.set()
+            await asyncio.gather(*going)
