@@ -157,10 +157,16 @@ def heard_now_ms(nas: NasRow | None, row: PartitionRow) -> int:
     """Where a NAS's talking clock will stand at most when the packet that lies between two ticks is counted.
 
     A session heard now is dated to this, never to the clock's last reading: an estimate too late finds the dead a tick later, one too early
-    kicks the living.
+    kicks the living. Whichever ingest hears the NAS may measure it by then: the one that it follows may have died since.
     """
     if nas is None:
         return 2 * row.period_ms
-    ingest = row.ingests.get(nas.follows)
-    uncounted_ms = ingest.elapsed_ms - nas.talks.get(nas.follows, ingest.elapsed_ms) if ingest is not None else 0
+    uncounted_ms, followed_ms = 0, nas.talks.get(nas.follows)
+    for name, counted_ms in nas.talks.items():
+        ingest = row.ingests.get(name)
+        if ingest is None:
+            continue
+        if name != nas.follows and followed_ms is not None:
+            counted_ms = max(counted_ms, _on_another(row.ingests, nas.follows, followed_ms, name))  # noqa: PLW2901 - as `forgotten` does
+        uncounted_ms = max(uncounted_ms, ingest.elapsed_ms - counted_ms)
     return nas.clock_ms + uncounted_ms + 2 * row.period_ms

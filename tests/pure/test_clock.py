@@ -144,3 +144,16 @@ def test_a_session_heard_between_two_ticks_is_never_dated_before_the_clock(steps
             nas = clock.heard(nas, "a", elapsed_ms, silent_ms)
             assert nas.clock_ms <= dated_ms
     assert clock.heard_now_ms(None, row) == 2000
+
+
+def test_a_session_heard_through_another_ingest_than_the_dead_one_is_dated_by_that() -> None:
+    """3.5: what is added to the NAS's clock when the other one takes over, and lay before the session was heard, does not age it."""
+    row = run(PartitionRow(0), *[(ingest, 1000 * n) for n in range(11) for ingest in ("leader", "a", "b")])
+    nas = NasRow("nas", follows="a", talks={"a": 9000, "b": 2000})
+    row = run(row, *[(ingest, 1000 * n) for n in range(11, 19) for ingest in ("leader", "b")])  # a is dead, and nobody follows b yet
+    dated_ms = clock.heard_now_ms(nas, row)
+    taken_over = clock.forgotten(nas, "a", row.ingests)
+    assert taken_over.follows == "b"
+    counted = clock.heard(taken_over, "b", row.ingests["b"].elapsed_ms, 0)
+    assert counted.clock_ms == 9000
+    assert counted.clock_ms <= dated_ms <= counted.clock_ms + 2000
