@@ -15,41 +15,14 @@ from schemas.group import VERDICT_KIND
 from schemas.topics import ACCOUNTING, EVENTS, REJECTED
 from tests.chaos import checks
 from tests.chaos.rest import caught_up, come_to_rest
+from tests.chaos.scene import CONFIRM_WITHIN_S, DAE_SECRET, GRACE_S, INTERIM_S, NASES, PARTITIONS, SECRET, TICK_S, Keeper, policy
 from tests.support.kafka import Kafka
 from tests.support.load import Load
-from tests.support.product import LOOK_EVERY_S, Nas, Part, Product, eventually, running
+from tests.support.product import Nas, Part, Product, eventually, running
 
-PARTITIONS = 4
-NASES = 3
 USERS = 250
 PACKETS_PER_S = 250.0
 ROUNDS = int(os.environ.get("CURFEW_CHAOS_ROUNDS", "10"))
-CONFIRM_WITHIN_S = 8
-GRACE_S = 10
-TICK_S = 0.2
-"""An ingest that was killed is waited for during ten ticks: less than what it lives here, or no NAS's clock would advance."""
-SECRET, DAE_SECRET = "testing123", "testing456"
-POLICY = f"""
-late_after_s = 3
-confirm_within_s = {CONFIRM_WITHIN_S}
-grace_s = {GRACE_S}
-[[limit]]
-name = "one-device"
-applies_to = "user"
-max_sessions = 1
-victim = "oldest"
-hold_s = 3
-[[limit]]
-name = "group-total"
-applies_to = "group"
-max_sessions = 30
-[[membership]]
-attribute = "Class"
-pattern = "^group=(?P<group>.+)"
-[[liveness]]
-rule = "interim"
-times = 2
-"""
 
 
 @pytest.mark.slow
@@ -61,22 +34,23 @@ async def test_killed_and_frozen_parts_lose_nothing_and_change_nothing(
     model that read the journals.
     """
     load = Load(seed, NASES, USERS, SECRET.encode(), DAE_SECRET.encode())
-    nases = [Nas(nas.identifier, SECRET, nas.dae_port, DAE_SECRET, identifier=nas.identifier, interim_s=3) for nas in load.nases]
+    nases = [Nas(nas.identifier, SECRET, nas.dae_port, DAE_SECRET, identifier=nas.identifier, interim_s=INTERIM_S) for nas in load.nases]
     product = Product(tmp_path, kafka.bootstrap, prefix, nases, partitions=PARTITIONS, workers=2, tick_s=TICK_S)
+    keeper = Keeper(product)
     for nas in load.nases:
         nas.server = ("127.0.0.1", product.port)
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(running(product, POLICY))
+        await stack.enter_async_context(running(product, policy()))
         for nas in load.nases:
             await stack.enter_async_context(nas)
-        async with loaded(load), kept_running(product) as ended_by_themselves:
+        async with loaded(load), keeper.keeping():
             killed = await kill_at_random(product, random.Random(seed))
             await freeze_a_worker(product)
         await come_to_rest(product, lambda: load.unanswered, CONFIRM_WITHIN_S)
         seen = await verify(product, load)
     with capsys.disabled():
         print(f"\n  crash test, seed {seed}: killed {' '.join(killed)}; frozen worker-1; {seen}")  # noqa: T201 - whoever repeats it needs it
-    assert ended_by_themselves == []
+    assert keeper.ended == []
 
 
 @contextlib.asynccontextmanager
@@ -89,29 +63,6 @@ async def loaded(load: Load) -> AsyncIterator[None]:
     finally:
         stop.set()
         await going
-
-
-@contextlib.asynccontextmanager
-async def kept_running(product: Product) -> AsyncIterator[list[str]]:
-    """Start parts again when they are gone; yields those that ended otherwise than by SIGKILL."""
-    ended: list[str] = []
-
-    async def keep() -> None:
-        while True:
-            for part in product.parts:
-                status = part.process.poll() if part.process is not None else 0
-                if status is not None:
-                    if status != -signal.SIGKILL:
-                        ended.append(f"{part.name}: {status}\n{part.tail()}")
-                    part.start()
-            await asyncio.sleep(LOOK_EVERY_S)
-
-    keeping = asyncio.create_task(keep())
-    try:
-        yield ended
-    finally:
-        keeping.cancel()
-        await asyncio.wait([keeping])
 
 
 async def kill_at_random(product: Product, chance: random.Random) -> list[str]:
