@@ -171,6 +171,8 @@ _TAIL = """## What this does not show
 
 * `workers-down` stands in for two hours: the workers are away for 20 s where a command is good for 8 s and a record is old after 3 s, so
   that all that matters is older than what may still be acted on. `--full` takes the two hours.
+* Rows without `--full` in their name have short outages: Kafka is away for 4 s beside the time of its own start, and not for a minute; a
+  worker comes or goes every 3 s, four times. The load is 120 records in a second.
 * With three nodes Kafka's own topics (groups, transactions) and the controller are on the node that stays; what is killed is the leader
   of partitions of the product's topics.
 * `topic-deleted` deletes the topic of the events, on which no decision rests. What was in it is gone, so the sequence is not asked for
