@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from agents import checkpoint
@@ -49,7 +50,8 @@ POLICY = Policy(limits=(Limit("one-device", "user", 1),), liveness=(Liveness("in
 INTERVAL_S = 3_600
 SAMPLE = "fedcba98"
 """The number of the session that the others are copies of: eight hexadecimal digits that stand in no row by chance."""
-ROWS_AT_ONCE = 40_000
+SESSIONS_AT_ONCE = 20_000
+RETRY_S = 0.5
 READY_WITHIN_S = FILLED_WITHIN_S = 900.0
 FIRST_WITHIN_S = 30.0
 WINDOW = 2_048
@@ -280,14 +282,26 @@ async def _fill(configuration: Configuration, sessions: int) -> None:
         numbers[partition_of(_identity(f"{number:08x}"), PARTITIONS)].append(number)
     for partition in range(PARTITIONS):
         place = TopicPartition(topic_name(configuration, TABLE), partition)
-        producer = await checkpoint.fence(configuration, place, WORKER_GROUP)
-        try:
-            own, *samples = (_sample(partition, nas) for nas in (-1, *range(NASES)))
-            await checkpoint.write(producer, place, own)
-            for first in range(0, len(numbers[partition]), ROWS_AT_ONCE // 2):
-                await checkpoint.write(producer, place, _copies(samples, numbers[partition][first : first + ROWS_AT_ONCE // 2]))
-        finally:
-            await close(producer)
+        while True:
+            try:
+                await _fill_partition(configuration, place, numbers[partition])
+                break
+            except KafkaError as error:  # as the worker does: on a busy machine a new topic is not known everywhere at once
+                if not error.retriable:
+                    raise
+                await asyncio.sleep(RETRY_S)
+
+
+async def _fill_partition(configuration: Configuration, place: TopicPartition, numbers: list[int]) -> None:
+    """Begun anew after an error it writes the same rows again."""
+    producer = await checkpoint.fence(configuration, place, WORKER_GROUP)
+    try:
+        own, *samples = (_sample(place.partition, nas) for nas in (-1, *range(NASES)))
+        await checkpoint.write(producer, place, own)
+        for first in range(0, len(numbers), SESSIONS_AT_ONCE):
+            await checkpoint.write(producer, place, _copies(samples, numbers[first : first + SESSIONS_AT_ONCE]))
+    finally:
+        await close(producer)
 
 
 def _sample(partition: int, nas: int) -> list[Row]:
