@@ -22,6 +22,7 @@ from aiohttp import web
 from agents.commands.terminal import CONFIG_META, configured, say
 from agents.door import run_door
 from agents.health import STATUS_SOCKET_VARIABLE, Health, serve_health
+from agents.library_log import LIBRARIES, Measured
 from agents.settings import load_settings
 from agents.sightings_door import run_sightings_door
 from agents.supervise import LOG_LEVEL_VARIABLE, Part, Supervisor
@@ -133,8 +134,10 @@ def prober(configuration: Configuration) -> None:
 
 def _run(name: str, configuration: Configuration, work: Work, processes: int, routes: Sequence[web.RouteDef] = ()) -> None:
     logging.basicConfig(level=os.environ.get(LOG_LEVEL_VARIABLE, "INFO"), format="%(levelname)s %(name)s: %(message)s")
-    for library in ("aiokafka", "faust", "mode"):
+    for library in LIBRARIES:
         logging.getLogger(library).setLevel(logging.WARNING)  # what they say below that is about themselves
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Measured())
     alone = processes == 1 or STATUS_SOCKET_VARIABLE in os.environ
     running = _run_alone(name, configuration, work, routes) if alone else _run_several(name, configuration, processes)
     try:
