@@ -138,9 +138,10 @@ def _merge_usage(row: SessionRow, record: AccountingRecord, *, newer: bool) -> b
     said = _USAGE(record)
     if before == said:
         return False
+    at_once = record.event_ms == row.event_ms and said[0] == time_s
     row.session_time_s = larger(time_s, said[0])
-    row.input_octets = octets_after(octets_in, said[1], gigawords=record.gigawords, newer=newer)
-    row.output_octets = octets_after(octets_out, said[2], gigawords=record.gigawords, newer=newer)
+    row.input_octets = octets_after(octets_in, said[1], gigawords=record.gigawords, newer=newer, at_once=at_once)
+    row.output_octets = octets_after(octets_out, said[2], gigawords=record.gigawords, newer=newer, at_once=at_once)
     if said[3] is not None or said[4] is not None:
         row.input_packets = larger(packets_in, said[3])
         row.output_packets = larger(packets_out, said[4])

@@ -5,7 +5,7 @@ from __future__ import annotations
 WORD = 1 << 32
 
 
-def octets_after(known: int | None, said: int | None, *, gigawords: bool, newer: bool) -> int | None:
+def octets_after(known: int | None, said: int | None, *, gigawords: bool, newer: bool, at_once: bool = False) -> int | None:
     """A counter's value after a record.
 
     Args:
@@ -13,6 +13,7 @@ def octets_after(known: int | None, said: int | None, *, gigawords: bool, newer:
         said: octets in the record, Gigawords put in.
         gigawords: the record carried Gigawords.
         newer: the record is newer than the last one that counted, so that a smaller value is no mere reordering.
+        at_once: it is of the same second as that one, before it or after it: a Stop right behind an Interim.
 
     Returns:
         Octets; never less than before. A counter without Gigawords that fell by more than half of its 32 bits has wrapped; one that fell
@@ -22,11 +23,15 @@ def octets_after(known: int | None, said: int | None, *, gigawords: bool, newer:
         return known if said is None else said
     if said >= known:
         return said
-    if gigawords or not newer:
+    if gigawords or not (newer or at_once):
         return known
     high, low = divmod(known, WORD)
     if said < WORD:
-        said += (high + 1 if low - said > WORD // 2 else high) * WORD
+        if low - said > WORD // 2:
+            high += 1
+        elif at_once and said - low > WORD // 2:
+            high -= 1  # it was said before the counter wrapped
+        said += high * WORD
     return max(known, said)
 
 

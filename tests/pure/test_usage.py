@@ -49,3 +49,18 @@ def test_the_larger_of_two_does_not_depend_on_their_order(one: int | None, other
     """2.2: session times and packets."""
     assert larger(one, other) == larger(other, one)
     assert larger(one, None) == one
+
+
+@pytest.mark.parametrize(
+    ("known", "said", "after"),
+    [
+        (WORD + 1000, 1500, WORD + 1500),  # a Stop in the second of an Interim, the counter wrapped before
+        (WORD - 1000, 500, WORD + 500),  # it wrapped in that second
+        (WORD + 500, WORD - 1000, WORD + 500),  # and the Interim came behind the Stop
+        (WORD + 1500, 1000, WORD + 1500),
+    ],
+)
+def test_what_was_said_in_the_same_second_is_counted_to_the_octet_in_either_order(known: int, said: int, after: int) -> None:
+    """1.6: without Gigawords, and neither record is the newer one by the NAS's clocks."""
+    assert octets_after(known, said, gigawords=False, newer=False, at_once=True) == after
+    assert octets_after(known, said, gigawords=True, newer=False, at_once=True) == known
