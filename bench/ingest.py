@@ -1,8 +1,11 @@
 """Accounting answered per second, each answer sent after the record was durable; against FreeRADIUS with a flat file and with a database.
 
-All servers run side by side and are loaded in turn, at each window; what is not loaded does nothing.
+All servers run side by side and are loaded in turn, at each window; what is not loaded does nothing. Of ours there is one with a process
+for each core, as FreeRADIUS has threads for all of them, and one with a single process.
 """
 
+import os
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -30,42 +33,62 @@ class Server(NamedTuple):
     cpu_s: Callable[[], float]
 
 
+class Ours(NamedTuple):
+    """Ingests that share a port, and the topics that they write into."""
+
+    server: Server
+    children: list[Child]
+    configuration: Configuration
+
+
 Figures = dict[tuple[str, int], list[dict[str, Any]]]
 
 
 async def measure(rig: Rig) -> Report:
     """Rounds in turn over every window."""
-    port = free_port()
-    config, configuration = await rig.installation("ingest", port=port)
-    ingest = rig.part("ingest", config)
+    ours = [await _ours(rig, "curfew", os.cpu_count() or 1), await _ours(rig, "curfew-one", 1)]
     peers = [FreeRadius(rig), FreeRadius(rig, Postgresql(rig))]
     there = {peer.name: peer for peer in peers if not peer.why_not}
-    servers = [Server("curfew", "curfew ingest, Kafka acks=all", port, ingest.cpu_s)]
+    servers = [one.server for one in ours]
     servers += [Server(peer.name, peer.title, peer.port, peer.cpu_s) for peer in there.values()]
     figures: Figures = {}
-    answered = 0
+    answered: Counter[str] = Counter()
     try:
-        ingest.start()
-        await ingest.ready()
+        for child in (children := [child for one in ours for child in one.children]):
+            child.start()
+        for child in children:
+            await child.ready()
         for peer in peers:
             await peer.start()
         for server in servers:
             warm = await rig.send(server.port, window=rig.sizes.windows[0], seconds=min(WARM_S, rig.sizes.ingest_s))
-            answered += warm["packets"] if server.name == "curfew" else 0
+            answered[server.name] += warm["packets"]
         for _ in range(rig.sizes.rounds):
             for window in rig.sizes.windows:
                 for server in servers:
                     one = await _load(rig, server, window, there.get(server.name))
                     figures.setdefault((server.name, window), []).append(one)
-                    answered += one["packets"] if server.name == "curfew" else 0
-        await _check_durable(configuration, answered)
+                    answered[server.name] += one["packets"]
+        for each in ours:
+            await _check_durable(each.configuration, answered[each.server.name])
     finally:
-        await ingest.stop()
+        for each in ours:
+            for child in each.children:
+                await child.stop()
         for peer in peers:
             await peer.stop()
-    done = _report(rig, figures, servers, [peer.why_not for peer in peers if peer.why_not], answered)
+    done = _report(rig, figures, servers, [peer.why_not for peer in peers if peer.why_not], sum(answered[one.server.name] for one in ours))
     done.data["profile"] = await _profile(rig) if rig.profile else []
     return done
+
+
+async def _ours(rig: Rig, name: str, processes: int) -> Ours:
+    """So many ingests on one port, not started."""
+    port = free_port()
+    config, configuration = await rig.installation(f"ingest-{name}", port=port)
+    children = [rig.part("ingest", config, nth) for nth in range(processes)]
+    title = f"curfew ingest, {processes} process{'es' if processes > 1 else ''}, Kafka acks=all"
+    return Ours(Server(name, title, port, lambda: sum(child.cpu_s() for child in children)), children, configuration)
 
 
 async def _load(rig: Rig, server: Server, window: int, peer: FreeRadius | None) -> dict[str, Any]:
@@ -121,7 +144,7 @@ def _report(rig: Rig, figures: Figures, servers: list[Server], lacking: list[str
     notes = [f"{server.title}: at its best window, {best[server.name][1]}, {best[server.name][0]:,.0f}/s" for server in servers]
     notes += [f"not measured: {why}" for why in lacking]
     notes.append(f"every answer's authenticator was checked; {answered:,} packets of ours were answered and are in the journal")
-    title = f"Accounting answered per second ({rig.sizes.rounds} rounds of {rig.sizes.ingest_s:g} s in turn, closed loop, one process)"
+    title = f"Accounting answered per second ({rig.sizes.rounds} rounds of {rig.sizes.ingest_s:g} s in turn, closed loop)"
     data = {
         "windows": {name: {str(window): figures[name, window] for window in rig.sizes.windows} for name in best},
         "best": {name: {"median_s": rate, "window": window} for name, (rate, window) in best.items()},

@@ -26,7 +26,7 @@ Data = dict[str, Any]
 
 def has_ingest(data: Data) -> bool:
     servers = set(data["windows"])
-    told = servers <= {"curfew", "freeradius", "freeradius-postgresql"} and len(servers) + len(data["lacking"]) == 3
+    told = servers <= {"curfew", "curfew-one", "freeradius", "freeradius-postgresql"} and len(servers) + len(data["lacking"]) == 4
     return told and all(one["bad"] == one["unanswered"] == 0 for one in data["windows"]["curfew"]["64"])
 
 
