@@ -24,9 +24,12 @@ USERS = 250
 PACKETS_PER_S = 250.0
 ROUNDS = int(os.environ.get("CURFEW_CHAOS_ROUNDS", "10"))
 
+WANTED = {"limit.breached", "session.stale", "disconnect.confirmed", "disconnect.refused", "nas.up"}
+"""A run in which these did not happen shows little; on a slow machine some take longer than the kills do."""
+
 
 @pytest.mark.slow
-@pytest.mark.timeout(240 + 10 * ROUNDS)
+@pytest.mark.timeout(360 + 10 * ROUNDS)
 async def test_killed_and_frozen_parts_lose_nothing_and_change_nothing(
     kafka: Kafka, prefix: str, tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
 ):
@@ -46,6 +49,7 @@ async def test_killed_and_frozen_parts_lose_nothing_and_change_nothing(
         async with loaded(load), keeper.keeping():
             killed = await kill_at_random(product, random.Random(seed))
             await freeze_a_worker(product)
+            await eventually(lambda: told(product), lambda types: types >= WANTED, every_s=2.0)
         await come_to_rest(product, lambda: load.unanswered, CONFIRM_WITHIN_S)
         seen = await verify(product, load)
     with capsys.disabled():
@@ -93,6 +97,11 @@ async def freeze_a_worker(product: Product) -> None:
     await caught_up(product)
 
 
+async def told(product: Product) -> set[str]:
+    """The types of all events so far."""
+    return {record.value["type"] for record in await product.records(EVENTS)}
+
+
 async def verify(product: Product, load: Load) -> str:
     """Hold what lies in the topics against what was sent, and against the model; in a line, how much that was."""
     stored = await checks.read(product)
@@ -104,7 +113,7 @@ async def verify(product: Product, load: Load) -> str:
     assert checks.went_back(stored) == []
     assert stored[REJECTED] == []
     types = Counter(event.value["type"] for event in events)
-    assert types.keys() >= {"limit.breached", "session.stale", "disconnect.confirmed", "disconnect.refused", "nas.up"}
+    assert types.keys() >= WANTED
     assert {event.value["rule"] for event in events if event.value["type"] == "limit.breached"} == {"one-device", "group-total"}
     answered = sum(sent.answered_s is not None for _, sent in load.sent)
     ids = [event.value["id"] for event in events]
