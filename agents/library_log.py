@@ -1,4 +1,4 @@
-"""What the Kafka client and its kin say in the log, with measure: each of their messages so many times, then only how often.
+"""What the Kafka client and its kin say in the log, with measure: each message now and then, and how often it came.
 
 While Kafka is away aiokafka says so for each connection that it tries, tens of thousands of lines a minute. Our own lines are not touched.
 """
