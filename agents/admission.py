@@ -26,6 +26,7 @@ from aiokafka.structs import ConsumerRecord
 from agents import metrics
 from agents.health import Health
 from agents.promises import PromiseNotKeptError, Promises
+from agents.tasks import end
 from agents.topic_reader import TopicReader, reading
 from schemas.admission import Answer, Question
 from schemas.codec import JsonValue
@@ -148,9 +149,7 @@ class Admission:
             try:
                 done, _ = await asyncio.wait(following, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for task in following:
-                    task.cancel()
-                await asyncio.wait(following)
+                await end(*following)
         for task in done:
             task.result()
 

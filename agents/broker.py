@@ -21,12 +21,13 @@ import fcntl
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -46,6 +47,9 @@ ANSWER_DEADLINE_S = 10.0
 MAVEN_DEADLINE_S = 900.0
 POLL_S = 0.05
 LOG_LINES_SHOWN = 5
+SERVER_PORTS = range(10_000, 32_768)
+"""Below the ports that Linux (from 32768) and others (from 49152, RFC 6335) give to clients: one of those may be taken again at once."""
+PORT_TRIES = 100
 COPY_GOAL = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
 
@@ -516,18 +520,26 @@ async def ask_cluster_id(bootstrap: str) -> str | None:
     return cluster["cluster_id"] if cluster["brokers"] else None
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Java does: a port in TIME_WAIT is free
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
+def _is_free(port: int, address: str = HOST, kinds: Sequence[socket.SocketKind] = (socket.SOCK_STREAM,)) -> bool:
+    for kind in kinds:
+        with socket.socket(type=kind) as probe:
+            if kind == socket.SOCK_STREAM:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Java does: a port in TIME_WAIT is free
+            try:
+                probe.bind((address, port))
+            except OSError:
+                return False
     return True
 
 
-def pick_free_port() -> int:
-    """A TCP port on 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+def pick_free_port(address: str = HOST) -> int:
+    """A port of the address that was free for TCP and UDP a moment ago, and that the kernel gives to no client meanwhile.
+
+    Raises:
+        BrokerError: `PORT_TRIES` of them were taken.
+    """
+    for _ in range(PORT_TRIES):
+        port = secrets.choice(SERVER_PORTS)
+        if _is_free(port, address, (socket.SOCK_STREAM, socket.SOCK_DGRAM)):
+            return port
+    raise BrokerError(f"{PORT_TRIES} ports of {address} are taken.", "Is the address one of this machine?")

@@ -7,14 +7,16 @@ from importlib.metadata import PackageNotFoundError, version
 import click
 
 from agents.commands import broker, checks, explain, groups, kick, nas, parts, policy, quota, sessions, simulate, topics, up, watch
+from agents.compiled import core
 
 
 def _version() -> str:
-    """The installed package's; a bare checkout has none."""
+    """The installed package's (a bare checkout has none), and what its core runs as."""
     try:
-        return version("curfew")
+        installed = version("curfew")
     except PackageNotFoundError:
-        return "from a checkout"
+        installed = "from a checkout"
+    return f"{installed}, core: {core()}"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})

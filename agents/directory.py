@@ -13,7 +13,7 @@ import msgspec
 from aiokafka.structs import ConsumerRecord
 
 from agents.topic_reader import reading
-from schemas.codec import display
+from schemas.codec import UNREADABLE, display
 from schemas.configuration import Configuration
 from schemas.journal import PolicyVersion
 from schemas.session import IDENTITY_ROW, PARTITION_ROW, SESSION_ROW, IdentityRow, PartitionRow, SessionRow
@@ -119,7 +119,7 @@ class Directory:
         """Take one record of `session.table`."""
         try:
             self._fold(record.partition, record.key or b"", record.value)
-        except (msgspec.DecodeError, UnicodeDecodeError):  # a ValidationError is a DecodeError
+        except UNREADABLE:
             self.unreadable += 1
 
     def rows(self) -> list[SessionRow]:

@@ -13,7 +13,6 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import CommitFailedError, IllegalStateError
 from aiokafka.structs import ConsumerRecord
@@ -22,7 +21,7 @@ from agents import metrics
 from agents.kafka_client import client_settings, close, idempotent_producer, prefixed, start_patiently, topic_name
 from agents.policy_log import policy_key
 from agents.tasks import end
-from schemas.codec import decoder, encode
+from schemas.codec import UNREADABLE, decoder, encode
 from schemas.configuration import Configuration
 from schemas.journal import PolicyVersion, Rejected
 from schemas.topics import ACCOUNTING, DOOR_GROUP, KIND_HEADER, POLICY, REJECTED, SLOTS, Topic
@@ -179,7 +178,7 @@ def version_of(record: ConsumerRecord[Any, Any]) -> int:
     """
     try:
         version = _VERSION(record.value or b"")
-    except msgspec.DecodeError as wrong:
+    except UNREADABLE as wrong:
         raise NotAVersionError(str(wrong)) from wrong
     if version.version < 1 or record.key != policy_key(version.version).encode():
         raise NotAVersionError(f"version {version.version} should lie under the key {policy_key(version.version)}, counted from 1")

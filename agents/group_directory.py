@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import msgspec
-
 from agents.kafka_client import topic_name
 from agents.topic_reader import reading
+from schemas.codec import UNREADABLE
 from schemas.configuration import Configuration
 from schemas.group import GroupRow, SlotRow, Standing
 from schemas.journal import PolicyVersion
@@ -68,7 +67,7 @@ async def read_groups(configuration: Configuration, group: str | None = None) ->
             try:
                 if record.key != fence_key(record.partition).encode():
                     cores[record.partition].restore(record.key, record.value)
-            except (msgspec.DecodeError, UnicodeDecodeError):  # one bad row must not hide all others
+            except UNREADABLE:  # one bad row must not hide all others
                 unreadable += 1
     found: dict[str, GroupView] = {}
     for core in cores.values():

@@ -29,7 +29,7 @@ from agents.admission import Admission, NotReadyError
 from agents.directory import Selection, identities_of
 from agents.promises import PromiseNotKeptError
 from schemas.admission import Question
-from schemas.codec import JsonValue, encode, loads
+from schemas.codec import UNREADABLE, JsonValue, encode, loads
 from schemas.configuration import Configuration
 from schemas.session import IDENTITY_ROW, SESSION_ROW, SessionRow
 from streams.live_view import LiveView
@@ -150,15 +150,25 @@ def _answering(
 
 async def _admit(admission: Admission, request: web.Request) -> JsonValue:
     try:
-        question = _question(await request.read())
+        body = await request.read()
     except web.HTTPRequestEntityTooLarge as large:
         raise RefusedRequest(413, "the body is too large") from large
+    return await admission.ask(read_question(body))
+
+
+def read_question(body: bytes) -> Question:
+    """The question of `POST /v1/admission`.
+
+    Raises:
+        RefusedRequest: it is none.
+    """
+    try:
+        return _question(body)
     except msgspec.ValidationError as wrong:
         field = _NAMED.search(str(wrong)) or _AT.search(str(wrong))
         raise RefusedRequest(400, str(wrong), field[1] if field else "") from wrong
-    except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
+    except UNREADABLE as wrong:
         raise RefusedRequest(400, f"the body is no JSON: {wrong}") from wrong
-    return await admission.ask(question)
 
 
 async def _sessions(configuration: Configuration, admission: Admission, request: web.Request) -> JsonValue:

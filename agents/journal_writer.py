@@ -13,7 +13,6 @@ record that a packet of 4096 octets can become fits into a batch many times.
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import deque
@@ -25,7 +24,7 @@ from aiokafka.errors import KafkaError
 
 from agents import metrics
 from agents.health import Health
-from agents.kafka_client import idempotent_producer, topic_name
+from agents.kafka_client import close, idempotent_producer, topic_name
 from agents.tasks import end
 from agents.topic_admin import TopicsDifferError, require_topics
 from schemas.configuration import Configuration
@@ -227,10 +226,4 @@ async def _end(producer: AIOKafkaProducer) -> None:
     Its own `stop` waits for all of them, for ever while Kafka is away, and nothing of it may send them later on; so they are failed first.
     """
     producer._message_accumulator.fail_all(KafkaError("this producer was given up"))  # noqa: SLF001 - there is no public way
-    try:
-        async with asyncio.timeout(END_WITHIN_S):
-            await producer.stop()
-    except Exception as error:  # noqa: BLE001 - whatever it meets at its end, it is over; a sender that it left behind is told below
-        log.info("the former producer did not end cleanly: %r", error)
-    with contextlib.suppress(Exception):
-        await producer.client.close()
+    await close(producer, END_WITHIN_S)

@@ -6,12 +6,22 @@ What lives here: arguments for aiokafka and the two waits that its clients need.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from typing import Any
+import ssl
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar
 
+import aiokafka.conn
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    SaslAuthenticationFailed,
+    UnknownTopicOrPartitionError,
+    UnsupportedSaslMechanismError,
+)
 from aiokafka.helpers import create_ssl_context
 
 from schemas.configuration import Configuration
@@ -21,12 +31,55 @@ REQUEST_TIMEOUT_MS = 5000
 BATCH_BYTES = 256 * 1024
 """A producer's batch: well below the broker's `message.max.bytes` (1 MiB), large enough for a poll's output."""
 START_RETRY_S = 0.5
+CONNECTIONS_CLOSE_S = 1.0
 CLOSE_DEADLINE_S = 5.0
 
 log = logging.getLogger(__name__)
 
 Client = Any
-"""An AIOKafkaConsumer or AIOKafkaProducer (aiokafka is not typed)."""
+"""An AIOKafkaConsumer, AIOKafkaProducer or AIOKafkaAdminClient (aiokafka is not typed)."""
+
+
+class _Connection(aiokafka.conn.AIOKafkaConnection):  # type: ignore[misc] # aiokafka is not typed
+    """A connection of aiokafka's that bears uvloop, and remembers why the last one was refused, of which aiokafka says nothing.
+
+    Who writes to a connection that has just been lost, before that is told, has what it wrote dropped by asyncio; uvloop raises
+    RuntimeError. aiokafka expects OSError: the RuntimeError ended the task that keeps a client's metadata, unseen, and whoever waited for
+    metadata waited for ever. The group took a worker's partitions away, and the worker never heard of it.
+    """
+
+    refusal: ClassVar[Exception | None] = None
+
+    async def connect(self) -> Any:
+        _Connection.refusal = None  # a Kafka that refused us once may be out of reach now
+        try:
+            return await super().connect()
+        except (SaslAuthenticationFailed, UnsupportedSaslMechanismError, ssl.SSLError) as refused:
+            _Connection.refusal = refused
+            raise
+
+    def send(self, *arguments: Any, **options: Any) -> Any:
+        return self._written(super().send, *arguments, **options)
+
+    def _send_sasl_token(self, *arguments: Any, **options: Any) -> Any:
+        return self._written(super()._send_sasl_token, *arguments, **options)
+
+    def _written(self, write: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        try:
+            return write(*arguments, **options)
+        except NotImplementedError:  # a RuntimeError too: a broker of another age
+            raise
+        except RuntimeError as error:
+            self.close(reason=aiokafka.conn.CloseReason.CONNECTION_BROKEN, exc=error)
+            raise KafkaConnectionError(f"Connection at {self.host}:{self.port} broken: {error}") from error
+
+
+aiokafka.conn.AIOKafkaConnection = _Connection  # where aiokafka makes them
+
+
+def last_refusal() -> Exception | None:
+    """Why Kafka would not have us, or we not Kafka (`ssl.SSLError`), when a connection was last tried; None: it was not refused."""
+    return _Connection.refusal
 
 
 def client_settings(configuration: Configuration) -> dict[str, Any]:
@@ -68,6 +121,11 @@ def idempotent_producer(configuration: Configuration) -> AIOKafkaProducer:
     return AIOKafkaProducer(**client_settings(configuration), acks="all", enable_idempotence=True, max_batch_size=BATCH_BYTES)
 
 
+def passes(error: KafkaError) -> bool:
+    """Whether waiting mends it. aiokafka calls its own timeouts (of a question for offsets, say) not retriable, which they are."""
+    return bool(error.retriable) or isinstance(error, KafkaTimeoutError)
+
+
 async def start_patiently(client: Client) -> None:
     """Start a client, waiting for Kafka as long as it is away.
 
@@ -81,7 +139,7 @@ async def start_patiently(client: Client) -> None:
         except UnknownTopicOrPartitionError:
             raise
         except KafkaError as error:
-            if not error.retriable:
+            if not passes(error):
                 raise
             if not said:
                 log.warning("Kafka is not there yet (%s); waiting for it", error)
@@ -92,18 +150,25 @@ async def start_patiently(client: Client) -> None:
 
 
 async def close(client: Client, deadline_s: float = CLOSE_DEADLINE_S) -> None:
-    """Stop a client, however it feels: within the deadline (in seconds) it has flushed, or is dropped. Raises nothing of Kafka's.
+    """Stop a client, however it feels: within the deadline (in seconds) it has flushed, or is dropped. Raises nothing of Kafka's."""
+    stop = client.close if isinstance(client, AIOKafkaAdminClient) else client.stop
+    if not await _ended_well(stop(), deadline_s):  # it was cut short before it came to the connections
+        connections = client.client if isinstance(client, AIOKafkaProducer) else client._client  # noqa: SLF001 - the others show it nowhere
+        await _ended_well(connections.close(), CONNECTIONS_CLOSE_S)
 
-    In a task of its own: a consumer whose fetch waits for a node that is away raises the CancelledError with which it ends that fetch,
-    and ours would take it for an order to end itself.
+
+async def _ended_well(closing: Coroutine[Any, Any, None], deadline_s: float) -> bool:
+    """Whether it came to its end in time, and without a complaint.
+
+    In a task of its own: aiokafka ends fetches and readers of connections by cancelling them, over TLS as a rule, and then raises their
+    CancelledError; ours would take that for an order to end itself.
     """
-    stopping = asyncio.ensure_future(client.stop())
+    task = asyncio.ensure_future(closing)
     try:
-        await asyncio.wait([stopping], timeout=deadline_s)
+        await asyncio.wait([task], timeout=deadline_s)
     finally:
-        stopping.cancel()
-    if stopping.done() and not stopping.cancelled() and stopping.exception() is None:
-        return
-    with contextlib.suppress(KafkaError, TimeoutError, OSError):
-        # stop() was cut short before it came to the connections
-        await asyncio.wait_for((client.client if isinstance(client, AIOKafkaProducer) else client._client).close(), 1.0)  # noqa: SLF001 - a consumer shows its client nowhere else
+        task.cancel()
+    if task.done() and not task.cancelled() and task.exception() is None:
+        return True
+    log.debug("a Kafka client did not end cleanly: %r", task)
+    return False

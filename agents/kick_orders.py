@@ -16,7 +16,7 @@ from aiokafka.structs import ConsumerRecord
 from agents.directory import session_name
 from agents.journal_orders import Order, write_orders
 from agents.topic_reader import TopicReader, reading
-from schemas.codec import Text, decoder, display
+from schemas.codec import UNREADABLE, Text, decoder, display
 from schemas.configuration import Configuration
 from schemas.disconnect import DisconnectResult, Outcome
 from schemas.event import SessionEvent
@@ -118,7 +118,7 @@ class Fates:
                 self._event(_EVENT(value))
             else:
                 self._rejected(_REJECTED(value))
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return
 
     def _result(self, result: DisconnectResult) -> None:

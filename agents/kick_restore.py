@@ -94,7 +94,7 @@ async def _committed(configuration: Configuration) -> dict[int, CommitPoint]:
         await admin.start()
         found = await admin.list_consumer_group_offsets(prefixed(configuration, KICKER_GROUP))
     finally:
-        await admin.close()
+        await close(admin)
     topic = topic_name(configuration, COMMANDS)
     return {
         place.partition: CommitPoint(at.offset, int(at.metadata) if at.metadata.isdecimal() else 0)

@@ -387,6 +387,7 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
                 break
         for number, fresh in found.items():
             if number in self._parts:
+                fresh.learn(self._parts[number])
                 self._forget(fresh.finished_of(self._parts[number].commands))
             self._parts[number] = fresh
             place = TopicPartition(self._topic, number)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 
-import msgspec
-
 from agents.topic_reader import reading
-from schemas.codec import decoder
+from schemas.codec import UNREADABLE, decoder
 from schemas.configuration import Configuration
 from schemas.disconnect import DisconnectResult
 from schemas.session import NAS_ROW, SESSION_ROW
@@ -32,14 +30,14 @@ async def read_nases(configuration: Configuration) -> dict[str, NasSeen]:
         async for record in reader.to_end():
             try:
                 _take_row(seen, record.partition, record.key or b"", record.value, reader.partitions[TABLE])
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except UNREADABLE:
                 continue
     async with reading(configuration, RESULTS) as reader:
         await reader.seek_to_time(round(time.time() * 1000) - RESULTS_OF_DAYS * DAY_MS)
         async for record in reader.to_end():
             try:
                 seen.result(_RESULT(record.value or b""))
-            except msgspec.DecodeError:
+            except UNREADABLE:
                 continue
     return seen.all()
 

@@ -21,7 +21,7 @@ import gc
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
@@ -32,10 +32,11 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from agents import checkpoint, metrics
-from agents.kafka_client import close, prefixed, topic_name
+from agents.kafka_client import close, passes, prefixed, topic_name
 from agents.restore import OffsetGoneError, find_start, read_table
 from agents.sender import Ledger, Sendable, Sender
 from agents.tasks import end
+from schemas.codec import UNREADABLE
 from schemas.configuration import Configuration
 from schemas.errors import CurfewError
 from schemas.group import SLOT_KIND
@@ -78,8 +79,8 @@ class Core(Protocol):
     def restore(self, key: bytes, value: bytes | None) -> None:
         """Take a row of the table; None is a tombstone."""
 
-    def restored(self) -> None:
-        """The last row was taken."""
+    def indexing(self) -> Iterator[None]:
+        """The last row was taken; it is done when this is through."""
 
     def apply(self, offset: int, kind: str, key: bytes | None, value: bytes | None, out: list[Any]) -> None:
         """Take a record of the journal; what it leads to is appended to `out`."""
@@ -251,7 +252,7 @@ class PartitionOwner:
                 await asyncio.sleep(self._settings.session_timeout_s)
             except KafkaError as error:
                 log.warning("partition %d of %s is given up and restored: %r", self.journal.partition, self.journal.topic, error)
-                self._failures += not error.retriable
+                self._failures += not passes(error)
                 if self._failures >= TRIES_MAX:
                     self._stand_still(_cannot_write(self._table, error))
                     return
@@ -304,12 +305,13 @@ class PartitionOwner:
                 except ProducerFenced:
                     raise
                 except KafkaError as error:
-                    if not error.retriable:
+                    if not passes(error):
                         raise RestoreError(f"Partition {self.journal.partition} could not be restored: {error!r}.") from error
                     log.warning("the restore of partition %d of %s is tried again: %r", self.journal.partition, self.journal.topic, error)
                     await asyncio.sleep(RETRY_S)
         self._core, self._ledger = core, Ledger(self._on_acknowledged)
         self.next_offset = self._committed = start
+        self._count(())  # what is open is told at once, also where no record comes
         gc.freeze()  # rows and indexes stay: the garbage collector need not walk them
         gc.set_threshold(*GC_THRESHOLDS)
         metrics.RESTORE_S.observe(time.monotonic() - started_s)
@@ -328,17 +330,18 @@ class PartitionOwner:
                 return
             try:
                 core.restore(key, value)
-            except msgspec.ValidationError:
-                raise  # it may be a row of another version: to pass it over would be to forget
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                strange += 1  # no version of us writes keys that are no text and values that are no JSON
+            except UNREADABLE as wrong:
+                if isinstance(wrong, msgspec.ValidationError) and (value or b"").startswith(b"{"):
+                    raise  # it may be a row of another version: to pass it over would be to forget
+                strange += 1  # no version of us writes keys that are no text and values that are no object of JSON
 
         producer = await checkpoint.fence(configuration, self._table, self._lane.group)
         try:
             await read_table(configuration, self._table, take)
             if strange:
                 log.warning("%d rows in partition %d of %s are not ours, and are passed over", strange, *self._table[::-1])
-            core.restored()
+            for _ in core.indexing():
+                await asyncio.sleep(0)  # heartbeats and the other partitions live, however many rows there are
             return producer, core, await find_start(self._around.consumer, self.journal, core.next_offset)
         except BaseException:
             await close(producer)

@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import GroupCoordinatorNotAvailableError, ProducerFenced
 
@@ -19,7 +18,7 @@ from agents.directory import Directory, nothing
 from agents.kafka_client import client_settings, close, prefixed, topic_name
 from agents.topic_admin import admin_client, kafka_answers
 from agents.topic_reader import reading
-from schemas.codec import decoder, encode
+from schemas.codec import UNREADABLE, decoder, encode
 from schemas.configuration import Configuration
 from schemas.errors import CurfewError
 from schemas.journal import PolicyVersion
@@ -60,7 +59,7 @@ async def read_versions(configuration: Configuration) -> list[PolicyVersion]:
         async for record in reader.to_end():
             try:
                 version = _VERSION(record.value or b"")
-            except msgspec.DecodeError:
+            except UNREADABLE:
                 continue
             if record.key == policy_key(version.version).encode():
                 versions[version.version] = version

@@ -28,7 +28,16 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from mode import Service
 
 from agents.health import Health
-from agents.kafka_client import REQUEST_TIMEOUT_MS, client_settings, close, idempotent_producer, prefixed, start_patiently, topic_name
+from agents.kafka_client import (
+    REQUEST_TIMEOUT_MS,
+    client_settings,
+    close,
+    idempotent_producer,
+    passes,
+    prefixed,
+    start_patiently,
+    topic_name,
+)
 from agents.partition_owner import Lane, PartitionOwner, State, Surroundings
 from agents.restore import offset_gone
 from agents.sender import Sender
@@ -263,7 +272,7 @@ class PollService(Service):
                 await membership.leave()
             except KafkaError as error:
                 failures = 1 if membership.progressed else failures + 1
-                if failures >= MEMBERSHIPS_MAX and not error.retriable:
+                if failures >= MEMBERSHIPS_MAX and not passes(error):
                     raise KafkaRefusesError(
                         f"Kafka refused {failures} times in a row, the last time with {error!r}. "
                         "Look at the broker's log and at this client's rights."

@@ -24,7 +24,6 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any
 
-import msgspec
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import ConsumerRecord
 
@@ -35,7 +34,7 @@ from agents.nas_asking import NasAsking
 from agents.reloading import Reread, reloading
 from agents.result_writer import Delivery, Record, ResultWriter
 from agents.tasks import end
-from schemas.codec import decoder, encode
+from schemas.codec import UNREADABLE, decoder, encode
 from schemas.configuration import Configuration, Prober
 from schemas.errors import CurfewError
 from schemas.sighting import Probe, Sighting, Sightings
@@ -232,7 +231,7 @@ class ProberAgent:
         try:
             probe = _PROBE(record.value or b"")
             parse_decision_id(probe.id)
-        except (msgspec.DecodeError, ValueError):
+        except (*UNREADABLE, ValueError):
             return "not-a-probe"
         if time.time() * 1000 - record.timestamp > PROBE_AGE_MS_MAX:
             return "too-old"

@@ -30,6 +30,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from agents import metrics
 from agents.admission import Admission
+from agents.tasks import end
 from schemas.configuration import Configuration
 from streams.live_view import LiveView
 from streams.projection import PATTERNS, Command, Piece, Projection
@@ -59,9 +60,7 @@ async def run_projector(configuration: Configuration, admission: Admission, stop
     try:
         await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (running, stopped):
-            task.cancel()
-        await asyncio.wait([running, stopped])
+        await end(running, stopped)  # redis-py may swallow a cancellation that comes together with its answer
     if not running.cancelled():
         running.result()
 

@@ -157,5 +157,5 @@ def _reply(writer: asyncio.StreamWriter, packet: bytes) -> None:
     """Pass on what a NAS replied, to one who reads it."""
     if writer.transport.get_write_buffer_size() > UNREAD_OCTETS_MAX:
         writer.transport.abort()
-    else:
+    elif not writer.is_closing():
         writer.write(packet)

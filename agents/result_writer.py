@@ -2,12 +2,13 @@
 
 What lives here: the producer, its end and its successor, and a lane for each topic-partition. What may not: what a record says.
 
-Theory of operation: each lane has one batch in flight while the next one grows, so a partition that is slow holds up no other, and a lot
-of results cost few round trips. Who writes a lot asks for a spacing: a lane that has sent sends again with all others at the next multiple
-of it, so that few requests carry many records of many partitions, since a batch costs the broker far more than a record in it. A delivery
-is told to its owner when all of its records are durable. A failed send poisons an idempotent producer for that partition for good, so any
-failure ends the producer; what was not acknowledged goes first with the next one, in the order in which it was put. What is open is bounded
-by its owner: the kicker's open commands have at most two results each.
+Theory of operation: each lane has one batch in flight while the next one grows, so a partition that is slow holds up no other, and a lot of
+results cost few round trips. Who writes a lot asks for a spacing: a lane that has sent sends again with all others at the next multiple of
+it, so that few requests carry many records of many partitions, since a batch costs the broker far more than a record in it. A delivery's
+records go one after the other, each once the one before it is durable: who is killed between two has written the first, and whoever reads
+that knows what to send again. The delivery is told to its owner when all of them are durable. A failed send poisons an idempotent producer
+for that partition for good, so any failure ends the producer; what was not acknowledged goes first with the next one, in the order in which
+it was put. What is open is bounded by its owner: the kicker's open commands have at most two results each.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """Records that belong together, and who is told at which offsets they stand once all of them are durable."""
+    """Records that belong together, in their order, and who is told at which offsets they stand once all of them are durable."""
 
     records: tuple[Record, ...]
     done: Callable[[list[int]], None]
@@ -157,19 +158,23 @@ class ResultWriter:
         return failure, next(iter(self._open), None) is not oldest
 
     def _post(self, producer: AIOKafkaProducer, parcel: _Parcel) -> None:
-        for place, record in enumerate(parcel.delivery.records):
-            if parcel.offsets[place] < 0:
-                to = record.topic, record.partition
-                lane = self._lanes.get(to)
-                if lane is None:
-                    lane = self._lanes[to] = _Lane(producer, TopicPartition(*to), self._spacing_s, self._durable, self._fail)
-                lane.put(parcel, place)
+        """Send the first record of it that is not durable yet."""
+        place = len(parcel.offsets) - parcel.open_count
+        record = parcel.delivery.records[place]
+        to = record.topic, record.partition
+        lane = self._lanes.get(to)
+        if lane is None:
+            lane = self._lanes[to] = _Lane(producer, TopicPartition(*to), self._spacing_s, self._durable, self._fail)
+        lane.put(parcel, place)
 
     def _durable(self, parcel: _Parcel, place: int, offset: int) -> None:
         parcel.offsets[place] = offset
         parcel.open_count -= 1
         self.trouble = ""
-        if not parcel.open_count:
+        if parcel.open_count:
+            if self._producer is not None:
+                self._post(self._producer, parcel)
+        else:
             del self._open[parcel]
             if not self._open:
                 self._nothing.set()

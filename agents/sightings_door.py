@@ -12,13 +12,12 @@ import time
 from collections.abc import Coroutine, Iterable
 from typing import Any
 
-import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord
 
 from agents import metrics
 from agents.door import Door, keep_open
-from schemas.codec import decoder, encode
+from schemas.codec import UNREADABLE, decoder, encode
 from schemas.configuration import Configuration
 from schemas.sighting import SEEN_MAX, Sighting, Sightings
 from schemas.topics import ACCOUNTING, SIGHTINGS, SIGHTINGS_DOOR_GROUP
@@ -55,7 +54,7 @@ class SightingsDoor(Door):
                 continue
             try:
                 sighting = _SIGHTING(record.value)
-            except msgspec.DecodeError as wrong:
+            except UNREADABLE as wrong:
                 reason, detail = "no-sighting", str(wrong)
             else:
                 refusal = self._gate.refuses(sighting, wall_ms, mono_ms)

@@ -12,14 +12,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
 from aiokafka.structs import ConsumerRecord
 from rich.console import Console
 from rich.text import Text
 
 from agents.simulated_nas import Seen, SimulatedNetwork
 from agents.topic_reader import TopicReader
-from schemas.codec import decoder, display
+from schemas.codec import UNREADABLE, decoder, display
 from schemas.disconnect import DisconnectResult
 from schemas.event import SessionEvent
 from schemas.topics import EVENTS
@@ -228,7 +227,7 @@ class Story:
 def _read(reader: TopicReader, record: ConsumerRecord[Any, Any]) -> News | None:
     try:
         return _EVENT(record.value) if reader.topic_of(record) == EVENTS else _RESULT(record.value)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 

@@ -7,6 +7,7 @@ the same number in every topic, for good, and a compacted journal would be no jo
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -14,9 +15,9 @@ from typing import Any, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import AuthenticationFailedError, KafkaConnectionError, KafkaError, for_code
+from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
 
-from agents.kafka_client import client_settings, topic_name
+from agents.kafka_client import client_settings, close, last_refusal, topic_name
 from schemas.configuration import Configuration
 from schemas.errors import CurfewError
 from schemas.topics import TOPICS, Topic
@@ -70,10 +71,13 @@ async def kafka_answers(configuration: Configuration, within_s: float = ANSWER_W
             yield
     except TimeoutError as late:
         raise KafkaUnreachableError(configuration, f"did not answer within {within_s:g} s") from late
-    except AuthenticationFailedError as refused:
+    except (KafkaConnectionError, OSError) as away:
+        refused = last_refusal()
+        if refused is None:
+            raise KafkaUnreachableError(configuration, "cannot be reached") from away
+        if isinstance(refused, ssl.SSLError):
+            raise KafkaUnreachableError(configuration, f"does not prove itself ({refused})", "see [kafka] ssl_cafile") from refused
         raise KafkaUnreachableError(configuration, f"refused our credentials ({refused})", "see [kafka] sasl_*") from refused
-    except (KafkaConnectionError, OSError) as refused:
-        raise KafkaUnreachableError(configuration, "cannot be reached") from refused
     except KafkaError as refused:
         raise KafkaUnreachableError(configuration, f"refused ({refused})", "its own log says more") from refused
 
@@ -91,7 +95,7 @@ async def admin_client(configuration: Configuration) -> AsyncIterator[AIOKafkaAd
             await admin.start()
             yield admin
         finally:
-            await admin.close()
+            await close(admin)
 
 
 async def ensure_topics(configuration: Configuration) -> Made:

@@ -83,7 +83,7 @@ class TopicReader:
         return None
 
     async def to_end(self) -> AsyncIterator[ConsumerRecord[Any, Any]]:
-        """The records up to where the topics end now, in order within each partition.
+        """The records up to where the topics end now, in order within each partition; what came since is read next.
 
         Raises:
             KafkaUnreachableError: nothing came for ten seconds although there is more.
@@ -91,6 +91,7 @@ class TopicReader:
         async with kafka_answers(self._configuration):
             ends = await self._ends()
             left = {assigned for assigned, end in ends.items() if await self._consumer.position(assigned) < end}
+        came_since: dict[TopicPartition, int] = {}
         progress_s = time.monotonic()
         while left:
             polled = await self._consumer.getmany(*left, timeout_ms=POLL_MS, max_records=RECORDS_MAX)
@@ -98,12 +99,16 @@ class TopicReader:
                 for record in records:
                     if record.offset < ends[assigned]:
                         yield record
+                    else:
+                        came_since.setdefault(assigned, record.offset)
             reached = {assigned for assigned in left if await self._consumer.position(assigned) >= ends[assigned]}
             if polled or reached:
                 progress_s = time.monotonic()
             elif time.monotonic() - progress_s > ANSWER_WITHIN_S:
                 raise KafkaUnreachableError(self._configuration, f"sent nothing for {ANSWER_WITHIN_S:g} s")
             left -= reached
+        for assigned, offset in came_since.items():
+            self._consumer.seek(assigned, offset)
 
     async def as_they_come(
         self, for_s: float | None = None, records_max: int = RECORDS_MAX

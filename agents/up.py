@@ -30,6 +30,7 @@ from agents.forward import forwarding
 from agents.health import Health, serve_health
 from agents.policy_log import publish, wait_in_force, workers_run
 from agents.supervise import LOG_LEVEL_VARIABLE, Part, Supervisor, socket_of
+from agents.tasks import end
 from agents.topic_admin import KafkaUnreachableError, ensure_topics
 from schemas.configuration import Configuration, endpoint
 from schemas.errors import CurfewError
@@ -145,7 +146,7 @@ class _Up:
         kafka = msgspec.structs.replace(self._configuration.kafka, bootstrap_servers=broker.bootstrap)
         self._configuration = msgspec.structs.replace(self._configuration, kafka=kafka)
         await self._unless_stopped(_coordinator_answers(self._configuration))
-        stack.push_async_callback(_cancel, asyncio.create_task(self._keep_broker(broker)))
+        stack.push_async_callback(end, asyncio.create_task(self._keep_broker(broker)))
 
     async def _keep_broker(self, broker: EmbeddedBroker) -> None:
         """Start Kafka again when it has died: the parts wait for it."""
@@ -194,8 +195,7 @@ class _Up:
         stopping = asyncio.create_task(self.stop.wait())
         await asyncio.wait([children, stopping], return_when=asyncio.FIRST_COMPLETED)
         self._say(f"Stopping after {self._elapsed()}: ingest, worker, kicker, Kafka")
-        await _cancel(telling)
-        await _cancel(stopping)
+        await end(telling, stopping)
         await children
         if not telling.cancelled():
             telling.result()
@@ -226,9 +226,9 @@ class _Up:
         waiting = asyncio.create_task(self.stop.wait())
         await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
         if task.done():
-            await _cancel(waiting)
+            await end(waiting)
             return task.result()
-        await _cancel(task)
+        await end(task)
         raise StoppedError
 
     def _elapsed(self) -> str:
@@ -243,12 +243,6 @@ async def _coordinator_answers(configuration: Configuration) -> None:
             await workers_run(configuration)
             return
         await asyncio.sleep(COORDINATOR_LOOK_S)
-
-
-async def _cancel(task: asyncio.Future[T]) -> None:
-    """Cancel it and wait for its end, however that is."""
-    task.cancel()
-    await asyncio.wait([task])
 
 
 @contextlib.contextmanager

@@ -82,7 +82,7 @@ def main() -> int:
 
 async def _run(given: argparse.Namespace) -> list[str]:
     """Measure; the parts that failed."""
-    started_s, failed = time.monotonic(), []
+    started_s, failed, took = time.monotonic(), [], []
     work = given.out / "run"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -94,6 +94,7 @@ async def _run(given: argparse.Namespace) -> list[str]:
         rig = Rig(work, broker.bootstrap, broker.pid or 0, given.sizes, profile=given.profile)
         rig.build_load()
         for name in given.only or PARTS:
+            part_s = time.monotonic()
             try:
                 done = await PARTS[name].measure(rig)
             except (FailedError, CurfewError, BrokerError) as error:  # one part that fails must not cost the others, which take long
@@ -103,8 +104,9 @@ async def _run(given: argparse.Namespace) -> list[str]:
                 continue
             done.show()
             report.write(given.out, name, machine, done)
+            took.append(f"{name} {time.monotonic() - part_s:.0f} s")
     shutil.rmtree(work / "kafka", ignore_errors=True)
-    print(f"\nall of it took {time.monotonic() - started_s:.0f} s")
+    print(f"\nall of it took {time.monotonic() - started_s:.0f} s ({', '.join(took)})")
     return failed
 
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agents.broker import pick_free_port
 from bench.report import Report, show_profile
-from bench.rig import ROOT, Child, FailedError, Rig, cpu_s_of, free_port, run_to_end
+from bench.rig import ROOT, Child, FailedError, Rig, cpu_s_of, run_to_end
 
 PARTS = ("ingest", "worker", "projector")
 TOKEN = "bench"
@@ -29,7 +30,7 @@ MACHINE = "all of the machine"
 
 async def measure(rig: Rig) -> Report:
     """Accounting at the highest rate, and beside it health, then questions."""
-    port, rate = free_port(), rig.sizes.rates[-1]
+    port, rate = pick_free_port(), rig.sizes.rates[-1]
     asked = round(rate * ASKED_SHARE)
     program = rig.compile("asking")
     children: list[Child] = []

@@ -11,11 +11,13 @@ from typing import Any
 from agents.broker import EmbeddedBroker, pick_free_port
 from bench.freeradius import FreeRadius
 from bench.report import Report, megabytes
-from bench.rig import Child, FailedError, Rig, free_port
+from bench.rig import Child, FailedError, Rig
 
 WINDOW = 16_384
 BACK_WITHIN_S = 120.0
 SAMPLE_EVERY_S = 1.0
+BESIDE_S_MAX = 5.0
+"""How long it is loaded before and after, at most."""
 SETTLED_SHARE = 0.2
 """After this share of the time all queues have been full for long."""
 FLAT = 1.05
@@ -24,7 +26,8 @@ FLAT = 1.05
 async def measure(rig: Rig) -> Report:
     """Load, Kafka away for a while under load, Kafka back."""
     broker = EmbeddedBroker(rig.directory / "kafka-away", port=await asyncio.to_thread(pick_free_port), heap_mib=512)
-    sizes, port = rig.sizes, free_port()
+    sizes, port = rig.sizes, pick_free_port()
+    beside_s = min(BESIDE_S_MAX, sizes.away_s / 6)
     async with broker:
         own = rig.beside(broker.bootstrap, broker.pid or 0)
         config, _ = await own.installation("away", port=port)
@@ -32,13 +35,13 @@ async def measure(rig: Rig) -> Report:
         ingest.start()
         try:
             await ingest.ready()
-            before = await own.send(port, window=WINDOW, seconds=min(5.0, sizes.away_s), rate=sizes.away_rate)
+            before = await own.send(port, window=WINDOW, seconds=beside_s, rate=sizes.away_rate)
             settled = ingest.resident_octets()
             await broker.stop()
             away, octets = await while_sampled(ingest, own.send(port, window=WINDOW, seconds=sizes.away_s, rate=sizes.away_rate))
             await broker.start()
             back_s = await _until_answered(own, port)
-            after = await own.send(port, window=WINDOW, seconds=min(5.0, sizes.away_s), rate=sizes.away_rate)
+            after = await own.send(port, window=WINDOW, seconds=beside_s, rate=sizes.away_rate)
         finally:
             await ingest.stop()
     return _report(rig, {"before": before, "away": away, "after": after}, settled, octets, back_s)

@@ -19,7 +19,7 @@ PLOTS = "benchmarks"
 INTRODUCTION = """# Benchmarks
 
 Written by `make bench`; every figure is from a run on the machine and the code named below, and every peer ran in the same run, in turn
-with us. `make bench QUICK=1` prints the same tables in about five minutes. `python -m bench --only PART` measures one part,
+with us. `make bench QUICK=1` prints the same tables in some five minutes. `python -m bench --only PART` measures one part,
 `python -m bench.document` writes this file anew from what was measured last.
 """
 
@@ -81,7 +81,7 @@ def _machines(parts: Mapping[str, Part]) -> list[str]:
         said = [(name.replace("_", " "), value) for name, value in machine.items()]
         lines += table(("", ", ".join(names) if len(runs) > 1 else ""), said)
     if any(part.get("machine", {}).get("size", "full") != "full" for part in parts.values()):
-        lines += ["**Not a full run**: these counts show that everything works, and measure little.", ""]
+        lines += ["**Not a full run** of everything: of size `quick` is one short round, and of size `tiny` nothing that measures.", ""]
     return lines
 
 

@@ -11,8 +11,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from agents.broker import pick_free_port
 from bench.postgresql import DATABASE, Postgresql
-from bench.rig import SECRET, Child, Rig, free_port
+from bench.rig import SECRET, Child, Rig
 
 STOCK = Path("/etc/freeradius/3.0")
 QUERIES = STOCK / "mods-config/sql/main/postgresql"
@@ -127,7 +128,7 @@ class FreeRadius:
     def __init__(self, rig: Rig, database: Postgresql | None = None) -> None:
         program = shutil.which("freeradius") or shutil.which("freeradius", path="/usr/sbin") or shutil.which("radiusd")
         self.name = "freeradius-postgresql" if database else "freeradius"
-        self.port = free_port()
+        self.port = pick_free_port()
         self.version = ""
         self.why_not = "" if program else "FreeRADIUS is not installed (Debian: apt-get install freeradius)"
         self._database = database

@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from agents.broker import pick_free_port
 from agents.kafka_client import client_settings, topic_name
 from bench.freeradius import FreeRadius
 from bench.postgresql import Postgresql
 from bench.report import Report, middle, show_profile, spread
-from bench.rig import PARTITIONS, Child, FailedError, Rig, cpu_s_of, free_port
+from bench.rig import PARTITIONS, Child, FailedError, Rig, cpu_s_of
 from schemas.configuration import Configuration
 from schemas.topics import ACCOUNTING
 
-WARM_S = 2.0
 CPU = ("server_cpu_s", "broker_cpu_s", "cpu_s")
 COLUMNS = ("server", "window", "median/s", "spread", "p50 ms", "p99 ms", "resent", "CPU us", "Kafka CPU us", "load CPU us")
 
@@ -61,7 +61,7 @@ async def measure(rig: Rig) -> Report:
         for peer in peers:
             await peer.start()
         for server in servers:
-            warm = await rig.send(server.port, window=rig.sizes.windows[0], seconds=min(WARM_S, rig.sizes.ingest_s))
+            warm = await rig.send(server.port, window=rig.sizes.windows[0], seconds=rig.sizes.ingest_s / 2)
             answered[server.name] += warm["packets"]
         for _ in range(rig.sizes.rounds):
             for window in rig.sizes.windows:
@@ -84,7 +84,7 @@ async def measure(rig: Rig) -> Report:
 
 async def _ours(rig: Rig, name: str, processes: int) -> Ours:
     """So many ingests on one port, not started."""
-    port = free_port()
+    port = pick_free_port()
     config, configuration = await rig.installation(f"ingest-{name}", port=port)
     children = [rig.part("ingest", config, nth) for nth in range(processes)]
     title = f"curfew ingest, {processes} process{'es' if processes > 1 else ''}, Kafka acks=all"
@@ -116,7 +116,7 @@ async def _check_durable(configuration: Configuration, answered: int) -> None:
 
 
 async def _profile(rig: Rig) -> list[str]:
-    port = free_port()
+    port = pick_free_port()
     config, _ = await rig.installation("ingest-profile", port=port)
     child: Child = rig.part("ingest", config, sampled=True)
     child.start()

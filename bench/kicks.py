@@ -18,11 +18,12 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
+from agents.broker import pick_free_port
 from agents.health import Health
 from agents.kafka_client import client_settings, close, idempotent_producer, topic_name
 from agents.kicker import Kicker
 from bench.report import Report, show_profile
-from bench.rig import PARTITIONS, Child, FailedError, Rig, cpu_s_of, free_port
+from bench.rig import PARTITIONS, Child, FailedError, Rig, cpu_s_of
 from schemas.codec import encode, loads
 from schemas.configuration import Configuration
 from schemas.disconnect import COMMAND_KIND, DisconnectCommand
@@ -35,19 +36,19 @@ SECRET = "bench-disconnects"
 STOP_AFTER_MS = 50
 DONE_WITHIN_S = 180.0
 LOOK_EVERY_S = 0.25
-SHARED_OUT_S = 5.0
-"""After this, two kickers have agreed on who has which partition."""
 WANTED_S = 5_000
 IDLE_MS = 1.0
+IDLE_ONE_OF = 15
+"""So many fewer kicks are looked at on the idle path, which takes them one at a time."""
 HEADERS = [(KIND_HEADER, COMMAND_KIND.encode())]
 
 
 async def measure(rig: Rig) -> Report:
     """One kicker, then two that share the partitions; with a profile the first run once more."""
-    kicks = 400 if rig.sizes.name == "tiny" else 30_000
+    kicks = rig.sizes.kicks
     program = rig.compile("nases")
     runs = [await _run(rig, f"kicks-{kickers}", program, kicks, kickers) for kickers in (1, 2)]
-    idle_us = await _idle(runs[0].pop("configuration"), 50 if rig.sizes.name == "tiny" else 2_000)
+    idle_us = await _idle(runs[0].pop("configuration"), kicks // IDLE_ONE_OF)
     runs[1].pop("configuration")
     profile: list[str] = []
     if rig.profile:
@@ -81,7 +82,7 @@ async def measure(rig: Rig) -> Report:
 
 
 async def _run(rig: Rig, name: str, program: Path, kicks: int, kickers: int, *, sampled: bool = False) -> dict[str, Any]:
-    port = free_port()
+    port = pick_free_port()
     config, configuration = await rig.installation(
         name,
         nas="".join(
@@ -97,10 +98,7 @@ async def _run(rig: Rig, name: str, program: Path, kicks: int, kickers: int, *, 
         await nases.says("listening")
         for part in parts:
             part.start()
-        for part in parts:
-            await part.ready()
-        await asyncio.sleep(SHARED_OUT_S if kickers > 1 else 0)
-        for part in parts:
+        for part in parts * 2:  # when the last is ready it has its share, and the others have to take up what is left to them
             await part.ready()
         return await _kick(rig, configuration, kicks, parts, nases)
     finally:

@@ -7,10 +7,11 @@ And the same breaches by a group's limit, which is two hops more: worker -> grou
 import subprocess
 from typing import Any, NamedTuple
 
+from agents.broker import pick_free_port
 from bench import round_trip
 from bench.network import Breach, Network, undisturbed
 from bench.report import Report, middle, quantiles, show_profile, spread
-from bench.rig import ROOT, FailedError, Rig, free_port, own_environment
+from bench.rig import ROOT, FailedError, Rig, own_environment
 
 PARTS = ("ingest", "worker", "kicker")
 GROUP_ADDS_MS = 10
@@ -39,7 +40,7 @@ class Round(NamedTuple):
 
 async def measure(rig: Rig) -> Report:
     """Each rate: the bare round trip, then the product."""
-    port = free_port()
+    port = pick_free_port()
     network = Network(port)
     found: dict[int, list[Round]] = {rate: [] for rate in rig.sizes.rates}
     children = []

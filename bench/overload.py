@@ -5,10 +5,11 @@ The capacity is found first, in a closed loop at the best window; FreeRADIUS wit
 
 from typing import Any
 
+from agents.broker import pick_free_port
 from bench.away import while_sampled
 from bench.freeradius import FreeRadius
 from bench.report import Report, megabytes
-from bench.rig import Child, Rig, free_port
+from bench.rig import Child, Rig
 
 OPEN_WINDOW = 32_768
 AFTER_S = 10.0
@@ -19,7 +20,7 @@ COLUMNS = ("server", "can/s", "offered/s", "answered/s", "x can", "p50 ms", "p99
 
 async def measure(rig: Rig) -> Report:
     """Each server in turn."""
-    port, peer = free_port(), FreeRadius(rig)
+    port, peer = pick_free_port(), FreeRadius(rig)
     config, _ = await rig.installation("overload", port=port)
     ingest = rig.part("ingest", config)
     found = {}
@@ -50,7 +51,7 @@ async def _flooded(rig: Rig, port: int, server: Child | FreeRadius) -> dict[str,
     flood = rig.send(port, window=OPEN_WINDOW, seconds=rig.sizes.overload_s, rate=2 * can_s)
     flooded, octets = await while_sampled(server, flood)
     rate = AFTER_SHARE * can_s
-    after = await rig.send(port, window=OPEN_WINDOW, seconds=min(AFTER_S, 2 * rig.sizes.overload_s), rate=rate)
+    after = await rig.send(port, window=OPEN_WINDOW, seconds=min(AFTER_S, rig.sizes.overload_s), rate=rate)
     return {
         "can_s": can_s,
         "offered_s": flooded["sent"] / flooded["seconds"],

@@ -12,7 +12,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.rig import Child, FailedError, Rig, free_port
+from agents.broker import pick_free_port
+from bench.rig import Child, FailedError, Rig
 
 INSTALLED = Path("/usr/lib/postgresql")
 USERS = ("postgres", "nobody")
@@ -36,7 +37,7 @@ class Postgresql:
         self._programs = Path(found).resolve().parent if found else None
         self.why_not = "" if found else "PostgreSQL is not installed (Debian: apt-get install postgresql)"
         self.version = _run([found, "--version"]).split()[2] if found else ""
-        self.port, self.user = free_port(), "radius"
+        self.port, self.user = pick_free_port(), "radius"
         self._as = next((who for who in map(_account, USERS) if who), None) if os.geteuid() == 0 else None
         self._rig = rig
         self._child: Child | None = None

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from agents.compiled import core
 from bench.rig import ROOT
 from schemas.codec import dumps, loads
 
@@ -81,6 +82,7 @@ def machine() -> dict[str, Any]:
         "memory": megabytes(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")),
         "system": platform.platform(),
         "python": platform.python_version(),
+        "core": core(),
         "kafka": f"{kafka[1]} (embedded, one node)" if kafka else "embedded",
         "load_average_before": [round(load, 2) for load in os.getloadavg()],
     }

@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple
 import aiohttp
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from agents.broker import pick_free_port
 from agents.health import STATUS_SOCKET_VARIABLE, ask_ready
 from agents.settings import load_settings
 from agents.topic_admin import ensure_topics
@@ -41,7 +41,7 @@ class Sizes(NamedTuple):
     """How much is measured.
 
     Attributes:
-        name: `full`, `quick` (the same tables in about five minutes) or `tiny` (only to see that it runs).
+        name: `full`, `quick` (the same tables in some five minutes) or `tiny` (only to see that it runs).
         rounds: of each figure that is measured in turn with its peers.
         ingest_s: how long one round of load lasts. windows: requests outstanding.
         users: who log in, report and log out.
@@ -49,6 +49,7 @@ class Sizes(NamedTuple):
         rates: records per second at which latency is measured. warm_s, measured_s: for how long, at each.
         through_s: how long the ingest is loaded with the worker behind it.
         away_s: for how long Kafka is away, at away_rate records per second. overload_s: how long a server gets twice what it can take.
+        kicks: that kickers carry out. bulk: in virtual time.
     """
 
     name: str
@@ -65,11 +66,15 @@ class Sizes(NamedTuple):
     away_s: float
     away_rate: int
     overload_s: float
+    kicks: int
+    bulk: int
 
 
-FULL = Sizes("full", 3, 4.0, (64, 512, 2048), 20_000, 1_000_000, 20_000, (500, 3_333), 8.0, 20.0, 60.0, 600.0, 10_000, 300.0)
-QUICK = Sizes("quick", 1, 1.5, (512, 2048), 20_000, 100_000, 5_000, (3_333,), 4.0, 6.0, 6.0, 20.0, 10_000, 20.0)
-TINY = Sizes("tiny", 1, 0.5, (64,), 200, 2_000, 500, (500,), 1.5, 1.5, 1.0, 2.0, 500, 1.0)
+FULL = Sizes(
+    "full", 3, 4.0, (64, 512, 2048), 20_000, 1_000_000, 20_000, (500, 3_333), 8.0, 20.0, 60.0, 600.0, 10_000, 300.0, 30_000, 100_000
+)
+QUICK = Sizes("quick", 1, 1.5, (1024,), 8_000, 100_000, 4_000, (3_333,), 2.0, 3.0, 3.0, 15.0, 10_000, 5.0, 6_000, 15_000)
+TINY = Sizes("tiny", 1, 0.5, (64,), 200, 2_000, 500, (500,), 1.5, 1.5, 1.0, 2.0, 500, 1.0, 400, 1_000)
 
 
 class FailedError(Exception):
@@ -256,7 +261,7 @@ class Rig:
         file = self.directory / f"{name}.toml"
         file.write_text(
             f'[kafka]\nbootstrap_servers = "{self.bootstrap}"\npartitions = {PARTITIONS}\ntopic_prefix = "{name}."\n'
-            f'[ingest]\nlisten = ["127.0.0.1:{port or free_port()}"]\n[identity]\nstrip_realms = ["example.net"]\n' + (nas or one)
+            f'[ingest]\nlisten = ["127.0.0.1:{port or pick_free_port()}"]\n[identity]\nstrip_realms = ["example.net"]\n' + (nas or one)
         )
         configuration = load_settings(file, {})
         await ensure_topics(configuration)
@@ -328,10 +333,3 @@ def cpu_s_of(pid: int, *, with_ended_children: bool = False) -> float:
     """The CPU time that a process has used, in user and in kernel mode, all its threads together (proc(5))."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return sum(map(int, fields[11 : 15 if with_ended_children else 13])) / os.sysconf("SC_CLK_TCK")
-
-
-def free_port() -> int:
-    """A UDP port of 127.0.0.1 that is free now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

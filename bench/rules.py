@@ -100,7 +100,7 @@ def per_second(policy: Policy, records: list[Record]) -> float:
 
 async def measure(rig: Rig) -> Report:
     """Rounds in turn, each policy on the same journal; CPU time is counted, so that who else works on the machine does not."""
-    records = journal(rig.sizes.users // 4)
+    records = journal(rig.sizes.users // 2)
     policies = {"no rule": Policy(), "20 limits, 10 quotas, 5 rates": rules()}
     figures: dict[str, list[float]] = {name: [] for name in policies}
     for _ in range(rig.sizes.rounds):

@@ -25,7 +25,7 @@ from schemas.topics import ACCOUNTING
 from streams.session_core import SessionCore
 from streams.step import Output
 
-FULL, QUICK, TINY = (200_000, 1_000_000, 2_000_000), (20_000, 100_000, 200_000), (500, 1_000, 2_000)
+FULL, QUICK, TINY = (200_000, 1_000_000, 2_000_000), (10_000, 50_000), (500, 1_000, 2_000)
 NASES = [f"nas{number}" for number in range(500)]
 T0_MS = 1_795_199_831_000
 DYING_PER_TICK = 1_000

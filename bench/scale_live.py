@@ -22,12 +22,13 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from agents import checkpoint
+from agents.broker import pick_free_port
 from agents.kafka_client import close, topic_name
 from agents.settings import load_settings
 from bench import latency
 from bench.network import NASES, Network, undisturbed
 from bench.report import Report, middle, spread
-from bench.rig import PARTITIONS, Child, FailedError, Rig, free_port, run_to_end
+from bench.rig import PARTITIONS, Child, FailedError, Rig, run_to_end
 from bench.scale import Clocked
 from bench.through import product, through
 from schemas.accounting import AccountingRecord
@@ -39,7 +40,7 @@ from schemas.topics import ACCOUNTING, TABLE, WORKER_GROUP
 from streams.partitioner import partition_of
 from streams.session_core import SessionCore
 
-SIZES = {"full": (2_000_000, 7_000_000), "quick": (100_000,), "tiny": (400,)}
+SIZES = {"full": (2_000_000, 7_000_000), "quick": (50_000,), "tiny": (400,)}
 BUDGET_S = 1500.0
 """A size that would not be through within it, by what the smaller ones took, is skipped."""
 MEMORY_OCTETS, DISK_OCTETS = 1_500, 3_000
@@ -57,8 +58,8 @@ FIRST_WITHIN_S = 30.0
 WINDOW = 2_048
 """So that the kernel has 32 sockets to share out among the ingests."""
 THROUGH_S_MAX = 15.0
-TINY_TIMEOUT_S = 4
-"""Of a killed worker's session, where nothing is measured and nobody wants to wait."""
+SHORT_TIMEOUT_S = 5
+"""Of a killed worker's session, unless the run is full: it is waited for twice, and what it takes is no figure of ours."""
 WAYS = {"one of each": (1, 1), "two workers": (1, 2), "two ingests": (2, 1)}
 """Ingests and workers."""
 
@@ -98,11 +99,11 @@ async def measure(rig: Rig) -> Report:
 
 @asynccontextmanager
 async def _product(rig: Rig, sessions: int) -> AsyncIterator[Product]:
-    port = free_port()
+    port = pick_free_port()
     network = Network(port)
     children: list[Child] = []
     try:
-        timeout = f"[worker]\nsession_timeout_s = {TINY_TIMEOUT_S}\n" if rig.sizes.name == "tiny" else ""
+        timeout = "" if rig.sizes.name == "full" else f"[worker]\nsession_timeout_s = {SHORT_TIMEOUT_S}\n"
         nases = "\n".join(nas.toml() for nas in network.nases)
         config, _ = await rig.installation(f"scale-live-{sessions}", port=port, nas=timeout + nases)
         filled = await run_to_end(rig.command("fill", "bench.scale_live", str(config), str(sessions)), within_s=FILLED_WITHIN_S)

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from agents.broker import pick_free_port
 from agents.kafka_client import client_settings, topic_name
 from bench.freeradius import FreeRadius
 from bench.report import Report, middle, spread
-from bench.rig import PARTITIONS, Child, FailedError, Rig, cpu_s_of, free_port
+from bench.rig import PARTITIONS, Child, FailedError, Rig, cpu_s_of
 from bench.worker import put_policy
 from schemas.configuration import Configuration
 from schemas.topics import ACCOUNTING
@@ -103,7 +104,7 @@ async def measure(rig: Rig) -> Report:
 @asynccontextmanager
 async def product(rig: Rig, name: str, *, ingests: int = 1, workers: int = 1) -> AsyncIterator[Running]:
     """Ingests and workers on topics of their own, with the policy in force; ready once the partitions are shared out."""
-    port = free_port()
+    port = pick_free_port()
     config, configuration = await rig.installation(name, port=port)
     await put_policy(rig, configuration)
     parts = {part: [rig.part(part, config, nth) for nth in range(count)] for part, count in (("ingest", ingests), ("worker", workers))}

@@ -2,8 +2,8 @@
 
 The peers are one process each with a thin session update, where ours runs all of its logic: Kafka Streams and Quix Streams with state,
 changelog and events, Faust with a table. Beside them stands what a consumer in Python could do at best. The journal is made
-by the product's own ingest: users log in, report three times, log out. Before each round the table and the events are made anew, so the
-worker begins with nothing.
+by the product's own ingest: users log in, report three times, log out. Before each further round the table and the events are made anew,
+so the worker begins with nothing.
 """
 
 import asyncio
@@ -14,12 +14,13 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
+from agents.broker import pick_free_port
 from agents.kafka_client import client_settings, idempotent_producer, topic_name
 from agents.settings import load_policy
 from agents.topic_admin import describe_topics, ensure_topics
 from bench import peers
 from bench.report import Report, middle, show_profile, spread
-from bench.rig import PARTITIONS, FailedError, Rig, free_port, make_topic, run_to_end
+from bench.rig import PARTITIONS, FailedError, Rig, make_topic, run_to_end
 from schemas.codec import encode
 from schemas.configuration import Configuration
 from schemas.journal import PolicyVersion
@@ -58,7 +59,7 @@ times = 3
 
 async def measure(rig: Rig) -> Report:
     """Fill a journal, then rounds in turn."""
-    port = free_port()
+    port = pick_free_port()
     config, configuration = await rig.installation("worker", port=port)
     await put_policy(rig, configuration)
     await _fill(rig, config, port)
@@ -67,11 +68,13 @@ async def measure(rig: Rig) -> Report:
     commands = _commands(rig, config, topic_name(configuration, ACCOUNTING), streams, quix)
     rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in commands}
     for number in range(rig.sizes.rounds):
+        if number:
+            await _empty(configuration)
         for name, command in commands.items():
             rounds[name].append(await run_to_end(await _prepared(rig, name, number, command), within_s=ROUND_WITHIN_S))
-        await _empty(configuration)
     profile = []
     if rig.profile:
+        await _empty(configuration)
         await run_to_end(rig.command("worker", "bench.catching_up", str(config), str(rig.broker), sampled=True))
         profile = show_profile("profile of the worker catching up (its start included)", rig.samples("worker"))
     return _report(rig, rounds, [peer.why_not for peer in (streams, quix) if peer.why_not], profile)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from schemas.codec import Text
+from schemas.codec import Text, Whole
 
 EventSource = Literal["event-timestamp", "acct-delay-time", "arrival"]
 SESSION_STATUSES = ("Start", "Interim-Update", "Stop")
@@ -37,39 +37,39 @@ class AccountingRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=Fals
     nas: str
     source: str
     ingest: str
-    received_ms: int
-    event_ms: int
+    received_ms: Whole
+    event_ms: Whole
     event_source: EventSource = "arrival"
     identity: str = ""
-    interim_interval_s: int | None = None
+    interim_interval_s: Whole | None = None
     user_name: Text | None = None
     acct_session_id: Text | None = None
     acct_multi_session_id: Text | None = None
     nas_ip_address: str | None = None
     nas_ipv6_address: str | None = None
     nas_identifier: Text | None = None
-    nas_port: int | None = None
+    nas_port: Whole | None = None
     nas_port_id: Text | None = None
-    nas_port_type: str | int | None = None
+    nas_port_type: str | Whole | None = None
     calling_station_id: Text | None = None
     called_station_id: Text | None = None
     framed_ip_address: str | None = None
     framed_ipv6_prefix: str | list[str] | None = None
     framed_interface_id: str | None = None
     delegated_ipv6_prefix: str | list[str] | None = None
-    session_time_s: int | None = None
+    session_time_s: Whole | None = None
     input_octets: int | None = None
     output_octets: int | None = None
     input_packets: int | None = None
     output_packets: int | None = None
     gigawords: bool = False
-    terminate_cause: str | int | None = None
-    acct_delay_s: int | None = None
+    terminate_cause: str | Whole | None = None
+    acct_delay_s: Whole | None = None
     class_: Text | None = msgspec.field(default=None, name="class")
     chargeable_user_identity: Text | None = None
-    session_timeout_s: int | None = None
-    idle_timeout_s: int | None = None
-    termination_action: int | str | None = None
+    session_timeout_s: Whole | None = None
+    idle_timeout_s: Whole | None = None
+    termination_action: Whole | str | None = None
     audit_session_id: Text | None = None
     attributes: msgspec.Raw = msgspec.Raw(b"{}")
     dropped: list[str] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import orjson
@@ -18,6 +18,11 @@ T = TypeVar("T")
 _ENCODER = msgspec.json.Encoder()
 encode = _ENCODER.encode
 """A struct (or plain JSON value) as UTF-8 JSON bytes."""
+
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises for octets that somebody else wrote: no JSON, or not of that shape (`msgspec.ValidationError` is a DecodeError); no
+UTF-8 within a string; nested without end."""
 
 
 class Octets(msgspec.Struct, frozen=True, tag=False):
@@ -33,12 +38,18 @@ class Octets(msgspec.Struct, frozen=True, tag=False):
 Text = str | Octets
 """A RADIUS text or string attribute: UTF-8 as a string, anything else as `Octets`."""
 
+Whole = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
+"""A number that every reader of JSON holds exactly (RFC 8259 section 6); the thousandfold of it, and sums, fit into 64 bits."""
+COUNTER_MAX = 2**63 - 1
+Counter = Annotated[int, msgspec.Meta(ge=0, le=COUNTER_MAX)]
+"""Octets, seconds or slots that are counted together. A NAS's own counter has one bit more (RFC 2869 section 5.1), and never needs it."""
+
 JsonValue = Any
 """What JSON can hold: the type system has no finite name for it."""
 
 
 def decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
-    """A decoder for one noun; it raises `msgspec.ValidationError` or `msgspec.DecodeError` with the field's path."""
+    """A decoder for one noun; it raises what is `UNREADABLE`, a `msgspec.ValidationError` with the field's path."""
     return msgspec.json.Decoder(kind)
 
 

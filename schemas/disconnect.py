@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from schemas.codec import JsonValue, Text
+from schemas.codec import JsonValue, Text, Whole
 from schemas.event import RecordRef, SaidBy
 
 COMMAND_KIND = "command"
@@ -46,16 +46,16 @@ class DisconnectCommand(msgspec.Struct, kw_only=True, omit_defaults=True):
     """
 
     id: str
-    attempt: int = 1
-    time_ms: int
-    expires_ms: int
-    confirm_within_s: int = 90
+    attempt: Whole = 1
+    time_ms: Whole
+    expires_ms: Whole
+    confirm_within_s: Whole = 90
     nas: str
     identity: str
     session: dict[str, JsonValue]
     reason: Reason
     rule: str | None = None
-    policy_version: int | None = None
+    policy_version: Whole | None = None
     because: list[RecordRef] = []
     who: str | None = None
     text: str | None = None
@@ -78,7 +78,7 @@ class SessionNotice(msgspec.Struct, kw_only=True, omit_defaults=True):
     acct_session_id: Text
     alive: bool = False
     said_by: SaidBy | None = None
-    time_ms: int
+    time_ms: Whole
 
 
 class Attempt(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -95,11 +95,11 @@ class Attempt(msgspec.Struct, kw_only=True, omit_defaults=True):
     """
 
     attributes: list[str]
-    port: int
-    identifier: int
-    sent_ms: list[int]
+    port: Whole
+    identifier: Whole
+    sent_ms: list[Whole]
     answer: str | None = None
-    error_cause: int | None = None
+    error_cause: Whole | None = None
     round_trip_ms: float | None = None
     request: str = "Disconnect-Request"
 
@@ -114,13 +114,13 @@ class DisconnectResult(msgspec.Struct, kw_only=True, omit_defaults=True):
     """
 
     command_id: str
-    time_ms: int
+    time_ms: Whole
     nas: str
     identity: str
     acct_session_id: Text
     final: bool
     outcome: Outcome
-    error_cause: int | None = None
+    error_cause: Whole | None = None
     error_cause_name: str | None = None
     attempts: list[Attempt] = []
     detail: str = ""

@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from schemas.codec import encode
+from schemas.codec import Counter, Whole, encode
 from schemas.event import RecordRef
 from schemas.session import Recent, RowKind, Window
 
@@ -54,29 +54,29 @@ class SlotMessage(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     group: str
     identity: str
     session: str
-    partition: int
-    offset: int
-    nth: int
-    time_ms: int
+    partition: Whole
+    offset: Whole
+    nth: Whole
+    time_ms: Whole
     device: str | None = None
-    order_ms: int = 0
-    age_ms: int = 0
+    order_ms: Whole = 0
+    age_ms: Whole = 0
     groups: list[str] = []
     held: list[str] = []
     frees: list[str] = []
     because: list[RecordRef] = []
     stays: bool = False
-    octets: int = 0
-    used_ms: int = 0
-    over_ms: int = 0
+    octets: Counter = 0
+    used_ms: Whole = 0
+    over_ms: Whole = 0
 
 
 class Standing(msgspec.Struct, frozen=True):
     """How a limit stood when it was asked: `current` slots without the newcomer, `max` allowed."""
 
     limit: str
-    current: int
-    max: int
+    current: Whole
+    max: Whole
 
 
 class GroupVerdict(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -118,20 +118,20 @@ class GroupVerdict(msgspec.Struct, kw_only=True, omit_defaults=True):
     session: str
     granted: bool = False
     limit: str | None = None
-    current: int | None = None
-    max: int | None = None
+    current: Counter | None = None
+    max: Counter | None = None
     reported: list[Standing] = []
     passed: list[Standing] = []
-    offset: int | None = None
-    nth: int | None = None
+    offset: Whole | None = None
+    nth: Whole | None = None
     sessions: list[tuple[str, str]] = []
-    policy_version: int = 0
-    time_ms: int
-    expires_ms: int
+    policy_version: Whole = 0
+    time_ms: Whole
+    expires_ms: Whole
     because: list[RecordRef] = []
     text: str | None = None
-    until_ms: int = 0
-    extra: int = 0
+    until_ms: Whole = 0
+    extra: Counter = 0
 
 
 class SlotRow(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from schemas.codec import Text
+from schemas.codec import Text, Whole
 from schemas.policy import GROUPS_MAX, GroupName, Policy
 
 KINDS = ("accounting", "tick", "policy", "membership", "verdict", "sighting", "result", "operator", "quota", "claim", "promise")
@@ -33,13 +33,13 @@ class Tick(msgspec.Struct, kw_only=True, omit_defaults=True):
     """
 
     ingest: str
-    wall_ms: int
-    mono_ms: int
-    period_ms: int = 1000
+    wall_ms: Whole
+    mono_ms: Whole
+    period_ms: Whole = 1000
     full: bool = False
-    began: list[tuple[str, int]] = []
-    ceased: list[tuple[str, int]] = []
-    heard: list[tuple[str, int]] = []
+    began: list[tuple[str, Whole]] = []
+    ceased: list[tuple[str, Whole]] = []
+    heard: list[tuple[str, Whole]] = []
 
 
 class PolicyVersion(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -53,8 +53,8 @@ class PolicyVersion(msgspec.Struct, kw_only=True, omit_defaults=True):
     """
 
     name: str = "default"
-    version: int
-    time_ms: int
+    version: Whole
+    time_ms: Whole
     who: str = ""
     policy: Policy
 
@@ -80,8 +80,8 @@ class OperatorCommand(msgspec.Struct, kw_only=True, omit_defaults=True):
     identity: str
     nas: str
     acct_session_id: Text
-    time_ms: int
-    expires_ms: int
+    time_ms: Whole
+    expires_ms: Whole
     reason: Literal["operator", "self-service"] = "operator"
     who: str = ""
     text: str = ""
@@ -102,7 +102,7 @@ class MembershipOrder(msgspec.Struct, kw_only=True, omit_defaults=True):
     groups: Annotated[tuple[GroupName, ...], msgspec.Meta(max_length=GROUPS_MAX)] = ()
     id: str = ""
     who: str = ""
-    time_ms: int = 0
+    time_ms: Whole = 0
 
 
 class QuotaOrder(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -128,7 +128,7 @@ class QuotaOrder(msgspec.Struct, kw_only=True, omit_defaults=True):
     rule: str
     group: str = ""
     amount: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
-    time_ms: int
+    time_ms: Whole
     who: str = ""
     text: str = ""
 
@@ -152,20 +152,20 @@ class Claim(msgspec.Struct, array_like=True, frozen=True):
     said_by: str | None
     silent: bool
     counts: bool
-    event_ms: int
+    event_ms: Whole
     event_believed: bool
-    last_seen_ms: int
-    started_ms: int | None
+    last_seen_ms: Whole
+    started_ms: Whole | None
     start_seen: bool
     start_believed: bool
-    order_ms: int
-    session_time_s: int | None
+    order_ms: Whole
+    session_time_s: Whole | None
     input_octets: int | None
     output_octets: int | None
     input_packets: int | None
     output_packets: int | None
     device: str | None = None
-    unheard_ms: int = 0
+    unheard_ms: Whole = 0
 
 
 class Claims(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -178,9 +178,9 @@ class Claims(msgspec.Struct, kw_only=True, omit_defaults=True):
     """
 
     op: Literal["ask", "answer"]
-    partition: int
-    batch: int
-    time_ms: int
+    partition: Whole
+    batch: Whole
+    time_ms: Whole
     sessions: list[Claim] = []
 
 
@@ -202,8 +202,8 @@ class Promise(msgspec.Struct, kw_only=True, omit_defaults=True):
     nas: str
     calling_station_id: str | None = None
     session_timeout_s: Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
-    time_ms: int
-    expires_ms: int
+    time_ms: Whole
+    expires_ms: Whole
 
 
 class Rejected(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -222,10 +222,10 @@ class Rejected(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     reason: str
     detail: str = ""
-    time_ms: int
+    time_ms: Whole
     topic: str = ""
-    partition: int | None = None
-    offset: int | None = None
+    partition: Whole | None = None
+    offset: Whole | None = None
     source: str = ""
     kind: str = ""
     key: str = ""

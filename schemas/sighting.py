@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from schemas.codec import Text
+from schemas.codec import Text, Whole
 
 SEEN_MAX = 500
 """Sightings in one journal record at most."""
@@ -41,8 +41,8 @@ class Probe(msgspec.Struct, kw_only=True, omit_defaults=True):
     addresses: list[str] = []
     mac: str | None = None
     rule: str = ""
-    nth: int = 1
-    asked_ms: int
+    nth: Whole = 1
+    asked_ms: Whole
 
 
 class Sighting(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -57,7 +57,7 @@ class Sighting(msgspec.Struct, kw_only=True, omit_defaults=True):
         nas: alone: the NAS itself answered.
     """
 
-    time_ms: int
+    time_ms: Whole
     by: Sender = ""
     mac: Annotated[str, Meta(max_length=64)] | None = None
     address: Annotated[str, Meta(max_length=64)] | None = None

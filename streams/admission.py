@@ -108,9 +108,9 @@ class Reservations:
         self._keep(identity, tuple(each for each in self._of.get(identity, ()) if each.id != reservation))
 
     def _keep(self, identity: str, left: tuple[Reservation, ...]) -> None:
-        before, kept = self._of.get(identity, ()), {each.id for each in left}
+        before = self._of.get(identity, ())
         self._count += len(left) - len(before)
-        self.gone += [(identity, each) for each in before if each.id not in kept]
+        self.gone += [(identity, each) for each in before if each not in left]  # one that was prolonged may be in other groups now
         if left:
             self._of[identity] = left
         else:

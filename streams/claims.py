@@ -44,6 +44,7 @@ CATCHES_UP_MS: Final = 30_000
 """Who asks by a log that is so far behind has not "just heard" of a session."""
 
 _YIELDED: Final = ("moved", "superseded")
+_YIELDED_OR_STOPPED: Final = ("moved", "superseded", "nas-stop")
 _NAS_SAID: Final = ("nas-stop", "kicked", "user-logout")
 """Its NAS has said that it has no such session: so it is nowhere, unless it was heard of since. A boot every partition hears of itself."""
 _CLAIMS = decoder(Claims).decode
@@ -114,7 +115,7 @@ def _answer(step: Step, asked: Claims) -> None:
         yields = _yields(row, claim, asked.partition < step.core.partition, behind_ms, _unheard_ms(step, row))
         if yields and row.state != "ended":
             _yield(step, row, claim)
-        elif yields and row.said_by not in (*_YIELDED, "nas-stop") and _began_together(row, claim) and not _are_two_devices(row, claim):
+        elif yields and row.said_by not in _YIELDED_OR_STOPPED and _began_together(row, claim) and not _are_two_devices(row, claim):
             ends.move(step, row, claim.identity)  # a boot's record that came late had ended it, or we had
         if not yields or row.said_by in _YIELDED:
             held.append(row)

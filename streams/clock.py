@@ -40,7 +40,7 @@ def advanced(row: PartitionRow, tick: Tick) -> tuple[PartitionRow, list[str]]:
         ingests = {name: i if i.leader_ms == i.elapsed_ms else replace(i, leader_ms=i.elapsed_ms) for name, i in ingests.items()}
     gone = [name for name, i in ingests.items() if clock_ms - i.ticked_ms > takeover_ms]
     if len(ingests) - len(gone) > INGESTS_MAX:
-        others = (n for n in ingests if n not in (*gone, leader, tick.ingest))
+        others = (n for n in ingests if n not in gone and n not in (leader, tick.ingest))
         gone += sorted(others, key=lambda n: ingests[n].ticked_ms)[:1]
     for name in gone:
         del ingests[name]

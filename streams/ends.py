@@ -43,7 +43,7 @@ def purge(step: Step, row: SessionRow) -> None:
 
 def forget_identity(step: Step, identity: str, going: int) -> None:
     """Let go of an identity's row where so many of its sessions go and no other is left."""
-    if step.core.table.rows_of.get(identity, 0) > going:
+    if step.core.table.sessions_of(identity) > going:
         return
     known = step.change.identity(identity, step.offset)
     left_ms = kept_for_ms(known, step.core.row)

@@ -12,7 +12,7 @@ agent does not have it says, and that is counted as drift. What a group uses and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from msgspec.structs import replace
@@ -71,13 +71,11 @@ class GroupCore(PartitionCore):
         open_sessions: how many slots are held. touched: rows changed since the last checkpoint.
     """
 
-    table: GroupTable
-
     def __init__(self, partition: int, partitions: int, journal_topic: str) -> None:
         handlers: dict[str, Handler] = {"slot": _slot, "policy": _policy, "quota": _order}
-        super().__init__(partition, partitions, journal_topic, handlers)
-        self.accounting_topic = journal_topic.removesuffix(SLOTS.name) + ACCOUNTING.name
         self.table = GroupTable()
+        super().__init__(partition, partitions, journal_topic, handlers, self.table)
+        self.accounting_topic = journal_topic.removesuffix(SLOTS.name) + ACCOUNTING.name
         self.book = Rulebook(self.policy.policy)
         self.seen: tuple[tuple[int, int], ...] = (NEVER,) * partitions
 
@@ -94,7 +92,7 @@ class GroupCore(PartitionCore):
             if value is None:
                 self.table.rows.pop(name, None)
             else:
-                self.table.rows[name] = SLOT_ROW.packed(SLOT_ROW.read(value))
+                self.table.rows[name] = SLOT_ROW.repacked(value)
         elif name.startswith("g:"):
             if value is None:
                 self.table.groups.pop(name[2:], None)
@@ -105,11 +103,12 @@ class GroupCore(PartitionCore):
         else:
             self._restore_own(name, value)
 
-    def restored(self) -> None:
+    def indexing(self) -> Iterator[None]:
         """All rows are back: build the indexes."""
         self.table.clock_ms = self.row.clock_ms
         self.book = Rulebook(self.policy.policy)
         self.table.index_all(self.policy.policy.limits)
+        yield
 
     @property
     def open_sessions(self) -> int:

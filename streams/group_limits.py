@@ -80,7 +80,7 @@ def _victims(tally: Tally, rows: dict[str, bytes], gone: set[str], held: Collect
         return ()
     oldest = tally.oldest(gone, rows)
     if oldest and limit.victim == "all-others":
-        return tuple(key for *_, key in tally.by_age(rows) if key not in gone)
+        return tuple(key for *_, key in tally.by_age(rows, gone))
     return oldest
 
 

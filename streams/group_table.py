@@ -103,7 +103,10 @@ class Tally:
         return {slot for slot in slots if all(key in leaving for key in self.slots[slot])}
 
     def oldest(self, leaving: Collection[str], rows: dict[str, bytes]) -> tuple[str, ...]:
-        """The sessions of the oldest slot that may be chosen, beside those that leave anyway; none if there is no such slot."""
+        """The sessions of the oldest slot that may be chosen, beside those that leave anyway; none if there is no such slot.
+
+        A slot of which a session stays may not: it would not be free when the others have left.
+        """
         passed_over: list[Age] = []
         found: tuple[str, ...] = ()
         while self._oldest and not found:
@@ -112,7 +115,7 @@ class Tally:
             row = _unpack(rows[key]) if key in self.slot_of else None
             if row is None or age_of(key, row) != entry:
                 heapq.heappop(self._oldest)  # it left, or was put anew by another record
-            elif key in leaving:
+            elif key in leaving or any(_unpack(rows[other]).stays for other in self._beside(key, leaving)):
                 passed_over.append(heapq.heappop(self._oldest))
             else:
                 found = tuple(other for other in self.in_slot(self.slot_of[key]) if other not in leaving)
@@ -124,10 +127,14 @@ class Tally:
         """Its sessions in the order of their keys: that in which they came is forgotten by a restore."""
         return sorted(self.slots[slot])
 
-    def by_age(self, rows: dict[str, bytes]) -> list[Age]:
-        """Every counted session that may be chosen, oldest first."""
-        counted = ((key, _unpack(rows[key])) for key in self.slot_of)
-        return sorted(age_of(key, row) for key, row in counted if not row.stays)
+    def by_age(self, rows: dict[str, bytes], leaving: Collection[str] = ()) -> list[Age]:
+        """Every counted session that may be chosen, as `oldest` says it, oldest first."""
+        counted = [(key, _unpack(rows[key])) for key in self.slot_of if key not in leaving]
+        stuck = {self.slot_of[key] for key, row in counted if row.stays}
+        return sorted(age_of(key, row) for key, row in counted if self.slot_of[key] not in stuck)
+
+    def _beside(self, key: str, leaving: Collection[str]) -> Iterator[str]:
+        return (other for other in self.slots[self.slot_of[key]] if other != key and other not in leaving)
 
 
 class GroupTable:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from schemas.codec import decoder, encode
+from schemas.codec import UNREADABLE, decoder, encode
 from schemas.disconnect import COMMAND_KIND, NOTICE_KIND, DisconnectCommand, DisconnectResult, SessionNotice
 from schemas.journal import Rejected
 
@@ -52,7 +52,7 @@ def read_record(kind: str, value: bytes | None) -> DisconnectCommand | SessionNo
         return found.decode(value)
     except msgspec.ValidationError as wrong:
         return Refusal("lacks-fields", f"The {kind} lacks or mistakes a field: {wrong}")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
+    except UNREADABLE as wrong:
         return Refusal("not-json", f"The {kind} is not JSON: {wrong}")
 
 
@@ -60,7 +60,7 @@ def read_result(value: bytes | None) -> DisconnectResult | None:
     """A record of `disconnect.results`; None when somebody else put something there that is no result."""
     try:
         return _RESULT.decode(value or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
 
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from schemas.codec import Text, decoder
+from schemas.codec import UNREADABLE, Text, Whole, decoder
 from schemas.event import EventType
 from schemas.journal import PolicyVersion
 from schemas.policy import GUEST, Policy
@@ -52,7 +52,7 @@ class Told(msgspec.Struct, gc=False):
 
     id: str
     type: str
-    time_ms: int
+    time_ms: Whole
     identity: str = ""
     user_name: Text | None = None
     nas: str = ""
@@ -60,8 +60,8 @@ class Told(msgspec.Struct, gc=False):
     acct_multi_session_id: Text | None = None
     calling_station_id: Text | None = None
     framed_ip_address: str | None = None
-    started_ms: int | None = None
-    last_seen_ms: int | None = None
+    started_ms: Whole | None = None
+    last_seen_ms: Whole | None = None
     cause: str | None = None
     command_id: str | None = None
 
@@ -129,7 +129,7 @@ class PartitionView:
         """Put in one record of `session.table`, in the order of the topic; what is otherwise now."""
         try:
             return self._row(key, value)
-        except (msgspec.DecodeError, UnicodeDecodeError):  # a ValidationError is a DecodeError
+        except UNREADABLE:
             self.unreadable += 1
             return []
 
@@ -138,7 +138,7 @@ class PartitionView:
         try:
             told = _event(value or b"")
             _, offset, nth, _ = parse_decision_id(told.id)
-        except (msgspec.DecodeError, ValueError):
+        except (*UNREADABLE, ValueError):
             self.unreadable += 1
             return None
         if (offset, nth) <= self.heard:
@@ -172,7 +172,7 @@ class PartitionView:
             if value is None:
                 self._identities.pop(name[2:], None)
             else:
-                self._identities[name[2:]] = IDENTITY_ROW.packed(IDENTITY_ROW.read(value))
+                self._identities[name[2:]] = IDENTITY_ROW.repacked(value)
         elif name.startswith("n:") and value is not None:
             self._habits.take(self.row.partition, NAS_ROW.read(value))
         elif key == self._policy_key and value is not None:

@@ -16,7 +16,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from schemas.codec import JsonValue, dumps
+from schemas.codec import UNREADABLE, JsonValue, dumps
 from schemas.configuration import Disconnect
 from schemas.ways import DeviceSession
 from streams.mac import normal_mac
@@ -100,7 +100,7 @@ def read_reply(payload: bytes, way: Disconnect) -> NodeReply | None:
     try:
         response = _RESPONSE.decode(payload)
         command_id = int(response.cmd_id)
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, OverflowError):
+    except (*UNREADABLE, ValueError, OverflowError):
         return None
     if normal_mac(response.mac) != normal_mac(way.node_mac or ""):
         return None

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from schemas.codec import decoder
+from schemas.codec import COUNTER_MAX, decoder
 from schemas.event import EventType, RecordRef
 from schemas.journal import QuotaOrder
 from schemas.policy import Quota, Rate
@@ -82,7 +82,7 @@ def used(step: Step, row: SessionRow, before: quotas.Usage, since_ms: int) -> No
     until_ms = now_ms(step)
     from_ms = until_ms - max(0, step.time_ms - since_ms)
     for group in asked.quota_groups:
-        step.to_group("use", group, row.identity, key_of(row), octets=octets, used_ms=time_ms, over_ms=until_ms - from_ms)
+        step.to_group("use", group, row.identity, key_of(row), octets=min(octets, COUNTER_MAX), used_ms=time_ms, over_ms=until_ms - from_ms)
     if not asked.quotas:
         return
     calendar = step.core.book.calendar

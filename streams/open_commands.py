@@ -130,6 +130,13 @@ class OpenCommands:
         if len(self._finished) > FINISHED_MAX:
             self._finished.popitem(last=False)
 
+    def learn(self, before: OpenCommands) -> None:
+        """What this process has finished of the partition, also while results were read back: that stands behind the end of the reading."""
+        self.results_end = max(self.results_end, before.results_end)
+        for command_id in before._finished:
+            if command_id not in self._finished:
+                self.finish(command_id)
+
     def finished_of(self, commands: Mapping[str, int]) -> list[str]:
         """Which of these commands (with their offsets) are finished: by a result, or since the committed offset is past them."""
         return [command_id for command_id, offset in commands.items() if command_id in self._finished or offset < self.next_offset]

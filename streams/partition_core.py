@@ -11,13 +11,13 @@ means. That the cores say (`session_core`, `group_core`), each by its handlers.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import replace
 
-from schemas.codec import decoder, encode
+from schemas.codec import UNREADABLE, decoder, encode
 from schemas.journal import KINDS, PolicyVersion, Rejected
 from schemas.policy import Policy
 from schemas.session import PARTITION_ROW, PartitionRow
@@ -49,13 +49,10 @@ class PartitionCore:
 
     Attributes:
         row: what the partition itself remembers. policy: the version in force.
-        table: its rows; each kind of core makes its own.
         event_types, rejected_reasons, sightings (by outcome): counted since somebody last cleared them, for the metrics.
     """
 
-    table: Touched
-
-    def __init__(self, partition: int, partitions: int, journal_topic: str, handlers: dict[str, Handler]) -> None:
+    def __init__(self, partition: int, partitions: int, journal_topic: str, handlers: dict[str, Handler], table: Touched) -> None:
         self.partition = partition
         self.partitions = partitions
         self.journal_topic = journal_topic
@@ -66,6 +63,7 @@ class PartitionCore:
         self.sightings: dict[str, int] = {}
         self._applied = False
         self._handlers = handlers
+        self._table = table
 
     @property
     def next_offset(self) -> int:
@@ -75,14 +73,23 @@ class PartitionCore:
     @property
     def touched(self) -> int:
         """Rows to be written at the next checkpoint."""
-        return len(self.table.touched)
+        return len(self._table.touched)
+
+    def indexing(self) -> Iterator[None]:
+        """All rows are back: build the indexes, a piece at each step, so that who waits for them can do something else between."""
+        raise NotImplementedError
+
+    def restored(self) -> None:
+        """As `indexing`, in one go."""
+        for _ in self.indexing():
+            pass
 
     def checkpoint(self) -> list[tuple[bytes, bytes | None]]:
         """The rows touched since the last call, JSON by name, None for a tombstone; the partition's own row with its offset is the last."""
         if not self._applied:
             return []
-        rows = [(key.encode(), self._named(key)) for key in self.table.touched]
-        self.table.touched = {}
+        rows = [(key.encode(), self._named(key)) for key in self._table.touched]
+        self._table.touched = {}
         self._applied = False
         rows.append((partition_key(self.partition).encode(), PARTITION_ROW.named(self.row)))
         return rows
@@ -105,7 +112,9 @@ class PartitionCore:
             self._reject(offset, kind, key, value, out, reason=refused.reason, detail=str(refused))
         except msgspec.ValidationError as wrong:
             self._reject(offset, kind, key, value, out, reason="lacks-fields", detail=str(wrong))
-        except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
+        except OverflowError as beyond:
+            self._reject(offset, kind, key, value, out, reason="lacks-fields", detail=f"a number has more than 64 bits: {beyond}")
+        except UNREADABLE as wrong:
             self._reject(offset, kind, key, value, out, reason="not-json", detail=str(wrong))
         except Exception as poison:  # noqa: BLE001 - one record must not stop a partition; its bytes and the reason are kept
             self._reject(offset, kind, key, value, out, reason="poison", detail=f"{type(poison).__name__}: {poison}")

@@ -65,11 +65,11 @@ def taken(core: SessionCore, offset: int, record: AccountingRecord, out: list[Ou
     known = IdentityRow(identity, known.seq + 1, known.seq_epoch, known.holds, known.groups, windows, known.recent, -1, known.promises)
     because = [RecordRef(core.journal_topic, core.partition, offset)]
     event_id = decision_id(core.partition, offset, 0, identity)
-    event = event_of("session.updated", row, known, record.received_ms, event_id, row.cause, because)
-    out.append(Output(EVENTS.name, core.partition, identity.encode(), encode(event)))
+    event = encode(event_of("session.updated", row, known, record.received_ms, event_id, row.cause, because))
     row.interims += 1
-    core.event_types["session.updated"] = core.event_types.get("session.updated", 0) + 1
     table.renew(key, row, interval_s, known)
+    out.append(Output(EVENTS.name, core.partition, identity.encode(), event))
+    core.event_types["session.updated"] = core.event_types.get("session.updated", 0) + 1
     return True
 
 

@@ -11,9 +11,7 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import NamedTuple
 
-import msgspec
-
-from schemas.codec import Text
+from schemas.codec import UNREADABLE, Text
 from schemas.configuration import Nas
 from schemas.journal import OperatorCommand
 from schemas.session import SESSION_ROW
@@ -78,7 +76,7 @@ class PortalSessions:
             return
         try:
             row = SESSION_ROW.read(value)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return
         if row.state != "ended" and row.framed_ip_address is not None:
             user = self._by_place[place] = row.nas, row.framed_ip_address

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from schemas.codec import COUNTER_MAX
 from schemas.group import GroupRow
 from schemas.journal import QuotaOrder
 from schemas.policy import Quota
@@ -132,7 +133,7 @@ def count(
         amount = octets if quota.octets else time_ms
         if from_ms < window.from_ms <= now_ms:  # where the log's clock went back meanwhile, all of it belongs to the window that is kept
             amount = share_in(amount, told, Span(window.from_ms, window.until_ms))
-        met = judge(quota, replace(window, used=window.used + amount))
+        met = judge(quota, replace(window, used=min(window.used + amount, COUNTER_MAX)))  # a NAS may say that 64 bits of octets moved
         windows.append(met.window)
         if met.share or met.is_reached:
             news.append((Stand(quota, group, met.window), met))
@@ -155,7 +156,8 @@ def ordered(quota: Quota, window: Window, order: QuotaOrder) -> Window:
     """A window after an operator's order; the same order again changes nothing."""
     if window.order_id == order.id:
         return window
-    more = {"extra": window.extra + order.amount * unit(quota)} if order.op == "topup" else {"used": 0, "warned": 0}
+    extra = min(window.extra + order.amount * unit(quota), COUNTER_MAX)
+    more = {"extra": extra} if order.op == "topup" else {"used": 0, "warned": 0}
     return replace(judge(quota, replace(window, **more)).window, order_id=order.id)
 
 

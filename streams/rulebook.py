@@ -85,8 +85,8 @@ class Rulebook:
 
     Attributes:
         policy: what it was made of. told: groups that come with records. calendar: the quotas' windows.
-        has_group_limits: whether any limit counts whole groups. has_quotas, has_meters: whether there is
-            a quota; a quota or a rate.
+        has_group_limits: whether any limit counts whole groups. has_quotas, has_durations, has_meters: whether there is
+            a quota; a `[[duration]]`; a quota or a rate.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -95,6 +95,7 @@ class Rulebook:
         self.calendar = Calendar()
         self.has_group_limits = any(limit.applies_to == "group" for limit in policy.limits)
         self.has_quotas = bool(policy.quotas)
+        self.has_durations = bool(policy.durations)
         self.has_meters = bool(policy.quotas or policy.rates)
         self._known: dict[tuple[str, ...], Questions] = {}
 

@@ -6,7 +6,7 @@ The law of every core holds (`partition_core`). What happens to a session is sai
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
@@ -55,8 +55,6 @@ class SessionCore(PartitionCore):
         open_sessions: how many are open. touched: rows changed since the last checkpoint.
     """
 
-    table: Table
-
     def __init__(self, partition: int, partitions: int, journal_topic: str) -> None:
         handlers: dict[str, Handler] = {
             "accounting": session_records.accounting,
@@ -70,8 +68,8 @@ class SessionCore(PartitionCore):
             "promise": promises.promise,
             "sighting": sightings.sighting,
         }
-        super().__init__(partition, partitions, journal_topic, handlers)
         self.table = Table(self._deadline, self._time_over, self._is_sighted)
+        super().__init__(partition, partitions, journal_topic, handlers, self.table)
         self.book = Rulebook(self.policy.policy)
         self._rules: dict[str, Liveness | None] = {}
         self._heard: dict[str, int] = {}
@@ -92,23 +90,24 @@ class SessionCore(PartitionCore):
             if value is None:
                 self.table.rows.pop(name, None)
             else:
-                self.table.rows[name] = SESSION_ROW.packed(SESSION_ROW.read(value))
+                self.table.rows[name] = SESSION_ROW.repacked(value)
         elif kind == "i:":
             if value is None:
                 self.table.identities.pop(name[2:], None)
             else:
-                self.table.identities[name[2:]] = IDENTITY_ROW.read(value)
+                identity = IDENTITY_ROW.read(value)
+                self.table.identities[identity.identity] = identity
         elif kind == "n:" and value is not None:
             nas = NAS_ROW.read(value)
             self.table.nases[nas.nas] = nas
         else:
             self._restore_own(name, value)
 
-    def restored(self) -> None:
+    def indexing(self) -> Iterator[None]:
         """All rows are back: build the indexes."""
         self._rules.clear()
         self.book = Rulebook(self.policy.policy)
-        self.table.index_all()
+        yield from self.table.indexing()
         passing.index(self)
 
     @property
@@ -203,6 +202,8 @@ class SessionCore(PartitionCore):
         return None if claims.is_open_question(row) else liveness.deadline_ms(self.rule_of(row.nas), row)
 
     def _time_over(self, row: SessionRow) -> int | None:
+        if row.session_timeout_s is None and not self.book.has_durations:
+            return None
         known = self.table.identities.get(row.identity)
         return timeouts.due_ms(self.book, row.groups if known is None else memberships.groups_of(known, row), row)
 
@@ -241,7 +242,7 @@ class SessionCore(PartitionCore):
         self.table.touched[policy_row_key(self.partition)] = None
         self._rules.clear()
         if rearm:
-            self.table.index_all()
+            self.table.watch_anew()
             passing.index(self)
 
 

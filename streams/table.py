@@ -4,21 +4,23 @@ Sessions rest as packed bytes (`schemas.session`). Whoever handles a record work
 it; `Table.commit` then stores them, updates the indexes and remembers them for the next checkpoint. A change that is dropped never was:
 so a raise in the middle of a record leaves nothing behind.
 
-Indexes, all derived from the rows: open sessions by identity and by NAS, and by MAC and address where sightings are taken; how many
-sessions an identity has in the table; one deadline per session in a heap per NAS (re-armed when it fires, not at each record); the ends of
-their times; closed sessions by the time of their end. An entry of these heaps never lies after its session's true time, and one that comes
-up is first held against it. So sessions come up in the order of their true times, whether the heaps have grown with the journal or were
-built from the rows.
+Indexes, all derived from the rows: open sessions by identity and by NAS, and by MAC and address where sightings are taken; how many ended
+sessions an identity has in the table; one deadline per session, by NAS (re-armed when it fires, not at each record); the ends of their
+times; closed sessions by the time of their end. These come up in the order of their true times (`streams.timers`), whether the index has
+grown with the journal or was built from the rows.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from schemas.session import SESSION_ROW, IdentityRow, NasRow, SessionRow
 from schemas.topics import identity_key, nas_key, session_key
+from streams.identities import Identities
+from streams.key_index import KeyIndex
 from streams.merge import text_key
+from streams.timers import Timers
 from streams.whereabouts import Whereabouts
 
 _pack = SESSION_ROW.packed
@@ -26,6 +28,12 @@ _unpack_session = SESSION_ROW.unpacked
 
 
 NO_CLAIM = (-1, -1)
+INDEXED_AT_ONCE = 500
+"""Rows of a piece of the indexing: some milliseconds."""
+NAS_SLOT_MS = 60_000
+"""How wide the slots of deadlines are, on a NAS's talking clock: it has some hundreds of sessions, and their intervals are minutes."""
+PARTITION_SLOT_MS = 4_000
+"""The same on the partition's clock, which all its sessions share."""
 
 
 def key_of(row: SessionRow) -> str:
@@ -92,7 +100,7 @@ class Change:
 
     def open_of(self, identity: str) -> list[SessionRow]:
         """The open sessions of an identity as this change sees them, oldest record first."""
-        for key in self.table.open_of.get(identity, ()):
+        for key in self.table.open_of.keys_of(identity):
             self.session(key)
         rows = [row for row in self.sessions.values() if row is not None and row.identity == identity and row.state != "ended"]
         if len(rows) > 1:
@@ -123,14 +131,14 @@ class Table:
         is_sighted: Callable[[SessionRow], bool] = lambda _: False,
     ) -> None:
         self.rows: dict[str, bytes] = {}
-        self.identities: dict[str, IdentityRow] = {}
+        self.identities = Identities()
         self.nases: dict[str, NasRow] = {}
-        self.open_of: dict[str, tuple[str, ...]] = {}
+        self.open_of: KeyIndex[str] = KeyIndex()
         self.open_on: dict[str, dict[str, None]] = {}
         self.open_count = 0
-        self.rows_of: dict[str, int] = {}
-        self.deadlines: dict[str, list[tuple[int, str]]] = {}
-        self.closed: list[tuple[int, str]] = []
+        self.ended_of: dict[str, int] = {}
+        self.deadlines: dict[str, Timers] = {}
+        self.closed = Timers(PARTITION_SLOT_MS)
         self.lingering: list[tuple[int, str]] = []
         self.to_claim: list[tuple[int, str]] = []
         self.claimed: dict[int, dict[str, None]] = {}
@@ -139,13 +147,26 @@ class Table:
         self.deadline = deadline
         self.time_over = time_over
         self.is_sighted = is_sighted
-        self.times: list[tuple[int, str]] = []
+        self.times = Timers(PARTITION_SLOT_MS)
         self.whereabouts = Whereabouts()
+        self._deadline_of, self._time_over_of, self._closed_of = self._of_key(deadline), self._of_key(time_over), self._of_key(_closed_ms)
+
+    def _of_key(self, true_ms: Callable[[SessionRow], int | None]) -> Callable[[str], int | None]:
+        def of_key(key: str) -> int | None:
+            packed = self.rows.get(key)
+            return None if packed is None else true_ms(_unpack_session(packed))
+
+        return of_key
 
     def commit(self, change: Change) -> None:
-        """Store what the change holds, update the indexes, remember the rows for the checkpoint."""
-        for key, row in change.sessions.items():
-            self._store(key, row, change.was.get(key))
+        """Store what the change holds, update the indexes, remember the rows for the checkpoint.
+
+        Raises:
+            OverflowError: a number in a row has more than 64 bits; nothing is stored.
+        """
+        packed = [None if row is None else _pack(row) for row in change.sessions.values()]
+        for (key, row), octets in zip(change.sessions.items(), packed, strict=True):
+            self._store(key, row, octets, change.was.get(key))
             self._index_claim(key, row, change.claims.get(key, NO_CLAIM))
         for identity, known in change.identities.items():
             before = self.identities.get(identity)
@@ -155,15 +176,21 @@ class Table:
                     heapq.heappush(self.lingering, (known.lingers_ms, identity))
                 if before is not None and before.groups != known.groups:
                     self._arm_times_of(identity)
-            elif self.identities.pop(identity, None) is None:
+            elif before is None:
                 continue
+            else:
+                del self.identities[identity]
             self.touched[identity_key(identity)] = None
         for name, nas in change.nases.items():
             self.nases[name] = nas
             self.touched[nas_key(name)] = None
 
     def renew(self, key: str, row: SessionRow, was_interval_s: int, known: IdentityRow) -> None:
-        """As `commit`, of an open session and its identity in whose rows nothing is new that an index knows but the interim interval."""
+        """As `commit`, of an open session and its identity in whose rows nothing is new that an index knows but the interim interval.
+
+        Raises:
+            OverflowError: as `commit`.
+        """
         self.rows[key] = _pack(row)
         self.touched[key] = None
         interval_s = row.interim_interval_s or row.observed_s or 0
@@ -172,27 +199,34 @@ class Table:
         self.identities[known.identity] = known
         self.touched[identity_key(known.identity)] = None
 
-    def index_all(self) -> None:
-        """Build every index from the rows, after a restore or where the rule for deadlines has changed."""
-        self.open_of, self.open_on, self.open_count, self.rows_of, self.deadlines, self.closed = {}, {}, 0, {}, {}, []
+    def indexing(self) -> Iterator[None]:
+        """Build every index from the rows, a piece at each step; nobody may change the table meanwhile."""
+        self.open_of, self.open_on, self.open_count, self.ended_of = KeyIndex(), {}, 0, {}
+        self.deadlines, self.closed, self.times = {}, Timers(PARTITION_SLOT_MS), Timers(PARTITION_SLOT_MS)
         self.to_claim, self.claimed, self.unclaimed = [], {}, {}
-        self.times, self.whereabouts = [], Whereabouts()
-        for key, packed in self.rows.items():
+        self.whereabouts = Whereabouts()
+        names = {identity: identity for identity in self.identities}  # one string for all that name it
+        for number, (key, packed) in enumerate(self.rows.items()):
+            if number % INDEXED_AT_ONCE == 0:
+                yield
             row = _unpack_session(packed)
-            self.rows_of[row.identity] = self.rows_of.get(row.identity, 0) + 1
+            identity = names.get(row.identity, row.identity)
             if row.state != "ended":
-                self._opened(key, row.identity, row.nas)
-                self._arm(key, row)
+                self._opened(key, identity, row.nas)
                 self._note_unclaimed(row)
-                self._arm_time(key, row)
-                if self.is_sighted(row):
-                    self.whereabouts.add(key, row)
+                self._watch(key, row)
             else:
-                self.closed.append((row.closed_ms or 0, key))
+                self._ended(key, identity, row)
             self._index_claim(key, row, NO_CLAIM)
-        heapq.heapify(self.closed)
-        self.lingering = [(known.lingers_ms, identity) for identity, known in self.identities.items() if known.lingers_ms >= 0]
+        self.lingering = self.identities.lingering()
         heapq.heapify(self.lingering)
+
+    def watch_anew(self) -> None:
+        """Index the open sessions' deadlines, times and places once more: the rules that they follow from have changed."""
+        self.deadlines, self.times, self.whereabouts = {}, Timers(PARTITION_SLOT_MS), Whereabouts()
+        for keys in self.open_on.values():
+            for key in keys:
+                self._watch(key, _unpack_session(self.rows[key]))
 
     def lingered(self, clock_ms: int) -> str | None:
         """Take an identity that has lingered long enough, not after this time on the partition's clock; None: there is none."""
@@ -205,11 +239,12 @@ class Table:
 
     def due(self, nas: str, clock_ms: int) -> str | None:
         """Take the key of the NAS's session whose deadline was over first on its talking clock; None: there is none."""
-        return self._first(self.deadlines.get(nas, []), clock_ms, self.deadline)
+        timers = self.deadlines.get(nas)
+        return None if timers is None else timers.take(clock_ms, self._deadline_of)
 
     def time_is_over(self, clock_ms: int) -> str | None:
         """Take the key of the session whose time was over first on the partition's clock; None: there is none."""
-        return self._first(self.times, clock_ms, self.time_over)
+        return self.times.take(clock_ms, self._time_over_of)
 
     def arm(self, key: str) -> None:
         """Set the deadline and the time of a session anew that was taken from their heaps, if it is open."""
@@ -221,7 +256,7 @@ class Table:
 
     def past_grace(self, closed_before_ms: int) -> str | None:
         """Take the key of the session that was closed first, not after this time on the partition's clock; None: there is none."""
-        return self._first(self.closed, closed_before_ms, _closed_ms)
+        return self.closed.take(closed_before_ms, self._closed_of)
 
     def next_to_claim(self) -> str | None:
         """Take the key of the session that was first to be asked about in the other partitions; None: there is none."""
@@ -233,33 +268,18 @@ class Table:
                 return key
         return None
 
-    def _first(self, heap: list[tuple[int, str]], until_ms: int, true_ms: Callable[[SessionRow], int | None]) -> str | None:
-        while heap and heap[0][0] <= until_ms:
-            entry = heapq.heappop(heap)
-            while heap and heap[0] == entry:
-                heapq.heappop(heap)
-            packed = self.rows.get(entry[1])
-            at_ms = None if packed is None else true_ms(_unpack_session(packed))
-            if at_ms is not None and at_ms <= entry[0]:
-                return entry[1]
-            if at_ms is not None:
-                heapq.heappush(heap, (at_ms, entry[1]))
-        return None
-
-    def _store(self, key: str, row: SessionRow | None, was: Was | None) -> None:
+    def _store(self, key: str, row: SessionRow | None, packed: bytes | None, was: Was | None) -> None:
         was_identity, was_open, was_interval_s, was_at, was_time = was or NEW
-        if row is None:
+        if packed is None:
             self.rows.pop(key, None)
+        elif packed == self.rows.get(key):
+            return  # it was only read
         else:
-            packed = _pack(row)
-            if packed == self.rows.get(key):
-                return  # it was only read
             self.rows[key] = packed
         self.touched[key] = None
         is_identity, is_open = ("", False) if row is None else (row.identity, row.state != "ended")
-        if was_identity != is_identity:
-            self._counted(was_identity, -1)
-            self._counted(is_identity, 1)
+        if was is not None and not was_open and (is_open or was_identity != is_identity):
+            self._ended_no_more(was_identity)
         if was_open and (not is_open or was_identity != is_identity):
             self._closed(key, was_identity)
         is_at = (row.device, row.framed_ip_address, row.framed_ipv6_prefix) if row is not None and is_open else None
@@ -275,8 +295,8 @@ class Table:
                 self._arm(key, row)  # a shorter interval brings its deadline forward
             if not was_open or (row.session_timeout_s, row.groups) != was_time:
                 self._arm_time(key, row)
-        elif was_open or was is None:
-            heapq.heappush(self.closed, (row.closed_ms or 0, key))
+        elif was_open or was_identity != is_identity:
+            self._ended(key, is_identity, row)
 
     def _index_claim(self, key: str, row: SessionRow | None, was: tuple[int, int]) -> None:
         now = NO_CLAIM if row is None else (row.claim_offset, row.claim_batch)
@@ -300,25 +320,28 @@ class Table:
         if row.claimed_ms >= 0 and row.claimed_ms == row.heard_ms and row.claim_offset < 0 and row.claim_batch < 0:
             self.unclaimed[row.nas] = None
 
-    def _counted(self, identity: str, by: int) -> None:
-        if identity:
-            left = self.rows_of.get(identity, 0) + by
-            if left:
-                self.rows_of[identity] = left
-            else:
-                del self.rows_of[identity]
+    def sessions_of(self, identity: str) -> int:
+        """How many sessions an identity has in the table, open and ended."""
+        return len(self.open_of.keys_of(identity)) + self.ended_of.get(identity, 0)
+
+    def _ended(self, key: str, identity: str, row: SessionRow) -> None:
+        self.ended_of[identity] = self.ended_of.get(identity, 0) + 1
+        self.closed.add(row.closed_ms or 0, key)
+
+    def _ended_no_more(self, identity: str) -> None:
+        left = self.ended_of[identity] - 1
+        if left:
+            self.ended_of[identity] = left
+        else:
+            del self.ended_of[identity]
 
     def _opened(self, key: str, identity: str, nas: str) -> None:
-        self.open_of[identity] = (*self.open_of.get(identity, ()), key)
+        self.open_of.add(identity, key)
         self.open_on.setdefault(nas, {})[key] = None
         self.open_count += 1
 
     def _closed(self, key: str, identity: str) -> None:
-        known = self.open_of[identity]
-        if len(known) > 1:
-            self.open_of[identity] = tuple(k for k in known if k != key)
-        else:
-            del self.open_of[identity]
+        self.open_of.remove(identity, key)
         nas = key[2:].split("/", 1)[0]
         on_nas = self.open_on[nas]
         del on_nas[key]
@@ -326,18 +349,27 @@ class Table:
         if not on_nas:
             del self.open_on[nas]
 
+    def _watch(self, key: str, row: SessionRow) -> None:
+        self._arm(key, row)
+        self._arm_time(key, row)
+        if self.is_sighted(row):
+            self.whereabouts.add(key, row)
+
     def _arm(self, key: str, row: SessionRow) -> None:
         deadline_ms = self.deadline(row)
         if deadline_ms is not None:
-            heapq.heappush(self.deadlines.setdefault(row.nas, []), (deadline_ms, key))
+            timers = self.deadlines.get(row.nas)
+            if timers is None:
+                timers = self.deadlines[row.nas] = Timers(NAS_SLOT_MS)
+            timers.add(deadline_ms, key)
 
     def _arm_time(self, key: str, row: SessionRow) -> None:
         over_ms = self.time_over(row)
         if over_ms is not None:
-            heapq.heappush(self.times, (over_ms, key))
+            self.times.add(over_ms, key)
 
     def _arm_times_of(self, identity: str) -> None:
-        for key in self.open_of.get(identity, ()):
+        for key in self.open_of.keys_of(identity):
             self._arm_time(key, _unpack_session(self.rows[key]))
 
     def _move(self, key: str, row: SessionRow | None, was_at: At | None) -> None:

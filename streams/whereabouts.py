@@ -9,18 +9,17 @@ from __future__ import annotations
 import ipaddress
 
 from schemas.session import SessionRow
+from streams.key_index import KeyIndex
 
 _NET = 1 << 128
 """Set in the number of an IPv6 network of 64 bits: a Framed-IPv6-Prefix holds all addresses of its device."""
-
-Keys = str | tuple[str, ...]
 
 
 class Whereabouts:
     """Open sessions by MAC address and by IP address."""
 
     def __init__(self) -> None:
-        self._of: dict[int, Keys] = {}
+        self._of: KeyIndex[int] = KeyIndex()
 
     def __len__(self) -> int:
         """How many MAC addresses and places are known."""
@@ -29,24 +28,16 @@ class Whereabouts:
     def add(self, key: str, row: SessionRow) -> None:
         """A session is here now."""
         for place in _places(row.device, row.framed_ip_address, row.framed_ipv6_prefix):
-            known = self._of.get(place)
-            self._of[place] = key if known is None else (*((known,) if isinstance(known, str) else known), key)
+            self._of.add(place, key)
 
     def remove(self, key: str, device: str | None, address: str | None, prefix: str | list[str] | None) -> None:
         """A session with this MAC address, Framed-IP-Address and Framed-IPv6-Prefix is not here any more."""
         for place in _places(device, address, prefix):
-            known = self._of.get(place)
-            left = () if known is None or isinstance(known, str) else tuple(other for other in known if other != key)
-            if len(left) > 1:
-                self._of[place] = left
-            elif left:
-                self._of[place] = left[0]
-            elif known == key:
-                del self._of[place]
+            self._of.remove(place, key)
 
     def of_mac(self, mac: str) -> tuple[str, ...]:
         """The keys of the sessions of a device, by its MAC address in small letters with colons."""
-        return self._keys(_mac(mac))
+        return self._of.keys_of(_mac(mac))
 
     def of_address(self, address: str) -> tuple[str, ...]:
         """The keys of the sessions that have an IP address.
@@ -55,11 +46,7 @@ class Whereabouts:
             ValueError: it is none.
         """
         parsed = ipaddress.ip_address(address)
-        return self._keys(_v4(address) if parsed.version == 4 else _NET | int(parsed) >> 64)
-
-    def _keys(self, place: int) -> tuple[str, ...]:
-        known = self._of.get(place, ())
-        return (known,) if isinstance(known, str) else known
+        return self._of.keys_of(_v4(address) if parsed.version == 4 else _NET | int(parsed) >> 64)
 
 
 def _places(device: str | None, address: str | None, prefix: str | list[str] | None) -> list[int]:

@@ -1,6 +1,7 @@
 """Fixtures for every level, and what is told about a run: the seed, the Kafka that was used, and why the rig was left out.
 
-Markers follow the directory: tests/broker is `broker`, tests/rig is `rig`.
+Markers follow the directory: tests/broker is `broker`, tests/rig is `rig`. In this process the core runs as Python, unless `--compiled` is
+given; the parts of the product that tests start run the compiled one where there is one, as they do for everybody.
 """
 
 import asyncio
@@ -19,21 +20,31 @@ from typing import Any, TypeVar
 import hypothesis
 import pytest
 
-from tests.support.kafka import Kafka, start_kafka
+ASKS_FOR_COMPILED = "--compiled"
+if ASKS_FOR_COMPILED not in sys.argv:
+    os.environ["CURFEW_COMPILED"] = "0"  # before anything of ours is imported
+from agents import compiled  # noqa: E402
+from tests.support.kafka import Kafka, start_kafka  # noqa: E402
+
+os.environ.pop("CURFEW_COMPILED", None)
 
 SEED = int(os.environ.get("CURFEW_SEED") or random.SystemRandom().randrange(2**32))
-FUZZ_EXAMPLES = 50_000
 RIG_PROGRAMS = ("hostapd", "wpa_supplicant", "freeradius", "ip", "unshare")
 T = TypeVar("T")
 KAFKAS_USED = pytest.StashKey[list[str]]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(ASKS_FOR_COMPILED, action="store_true", help="run the core as `make compile` built it")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[KAFKAS_USED] = []
+    if config.getoption(ASKS_FOR_COMPILED) and not compiled.is_used():
+        raise pytest.UsageError(f"{ASKS_FOR_COMPILED}: there is no build of these sources; `make compile` makes one")
     # No deadlines: how fast a busy machine is says nothing about what is right.
     hypothesis.settings.register_profile("test", deadline=None)
-    hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=FUZZ_EXAMPLES)
-    hypothesis.settings.load_profile("fuzz" if os.environ.get("CURFEW_FUZZ") else "test")
+    hypothesis.settings.load_profile("test")
     # A shell that runs us in the background has SIGINT ignored, and every process that a test starts would inherit that
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Debian keeps daemons where only root looks
@@ -41,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return f"seed: {SEED} (CURFEW_SEED={SEED} repeats it)"
+    return f"seed: {SEED} (CURFEW_SEED={SEED} repeats it); core: {compiled.core()}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -53,6 +64,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     why_no_rig = None
     for item in items:
+        if compiled.is_used() and item.get_closest_marker("python_core"):
+            item.add_marker(pytest.mark.skip(reason="it replaces a part of the core, which only Python lets it do"))
         level = item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else ""
         if level in {"broker", "rig"}:
             item.add_marker(level)

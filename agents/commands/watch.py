@@ -7,13 +7,12 @@ from functools import partial
 from typing import Any, get_args
 
 import click
-import msgspec
 from aiokafka.structs import ConsumerRecord
 
 from agents.commands.terminal import configured, json_option, moment, person_looks, run_until_interrupted, say
 from agents.directory import home_of, identities_of
 from agents.topic_reader import reading
-from schemas.codec import decoder, display, dumps
+from schemas.codec import UNREADABLE, decoder, display, dumps
 from schemas.configuration import Configuration
 from schemas.event import EventType, SessionEvent
 from schemas.topics import EVENTS
@@ -86,7 +85,7 @@ async def _watch(
 def _event_of(record: ConsumerRecord[Any, Any]) -> SessionEvent | None:
     try:
         return _EVENT(record.value or b"")
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 

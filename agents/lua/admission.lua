@@ -347,9 +347,8 @@ for _, ask in ipairs({
 end
 
 -- 6. Let in: reserve, for longer where it is reserved already; the oldest makes room
-local gone = {}
+local gone = { mine } -- what it held in other groups, for one
 for i = 1, #reserved + 1 - per_user_max do gone[#gone + 1] = table.remove(reserved, 1) end
-give_back(gone, reserved)
 local until_ms = now_ms + hold_ms
 local r = { id = mine and mine.id or new_id, nth = nth + 1, nas = nas, device = device, groups = asking, until_ms = until_ms, slots = in_groups, holds = {} }
 for _, limit in ipairs(policy.limit) do
@@ -360,6 +359,7 @@ for _, limit in ipairs(policy.limit) do
     r.holds[#r.holds + 1] = { key, member, limit.name, group }
   end
 end
+give_back(gone, { r, unpack(reserved) })
 redis.call('HSET', KEYS[2], r.id, cjson.encode(r))
 redis.call('PEXPIRE', KEYS[2], hold_ms)
 local reason = told and told.text

@@ -23,7 +23,7 @@ import msgspec
 from aiohttp import web
 
 from agents import metrics
-from schemas.codec import JsonValue, dumps
+from schemas.codec import UNREADABLE, JsonValue, dumps
 from schemas.configuration import Configuration, Nas, endpoint
 from schemas.disconnect import DisconnectCommand
 from schemas.errors import CurfewError
@@ -189,7 +189,7 @@ class Poll:
         command_id = request.match_info["id"]
         try:
             report = _REPORT(await request.read())
-        except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
+        except UNREADABLE as wrong:
             metrics.PICKUPS.labels("bad-report").inc()
             return _json(400, {"reason": str(wrong)})
         slip = self._board.report(request.match_info["node"], command_id, report, time.monotonic())

@@ -107,7 +107,8 @@ class Line:
         reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._pending[identifier] = reply
         try:
-            self._writer.write(make(identifier))
+            if not self._writer.is_closing():  # uvloop raises RuntimeError; that it is lost will be told
+                self._writer.write(make(identifier))
             return await reply
         finally:
             del self._pending[identifier]

@@ -169,8 +169,13 @@ class _Transport:
         self.first = b""
 
     async def write(self, octets: bytes) -> None:
-        """Returns when the peer takes them."""
-        self.writer.write(octets)
+        """Returns when the peer takes them.
+
+        Raises:
+            ConnectionError: the connection is lost.
+        """
+        if not self.writer.is_closing():  # uvloop raises RuntimeError, and `drain` tells why it is lost
+            self.writer.write(octets)
         await self.writer.drain()
 
     async def read(self, length: int) -> bytes:

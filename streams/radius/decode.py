@@ -8,9 +8,7 @@ loop: a call for each attribute would cost as much as all of the rest. What is r
 of `composite`.
 """
 
-from typing import Any, Final
-
-import msgspec
+from typing import Any, Final, NamedTuple
 
 from streams.radius.composite import EXTENDED, LONG_EXTENDED, VENDOR_SPECIFIC, Found, Fragments, extended, tagged, vendor_specific
 from streams.radius.dictionary import Attribute, packaged
@@ -21,7 +19,7 @@ from streams.radius.values import CONVERTERS, DECIMAL, Converter, as_base64, opa
 Attributes = dict[str, Value | list[Value]]
 
 
-class Decoded(msgspec.Struct, frozen=True):
+class Decoded(NamedTuple):
     """What a packet says.
 
     Attributes:
@@ -164,7 +162,7 @@ def decode_accounting(packet: bytes) -> Decoded:
         else:
             store[key] = value
     dropped += [f"{kind}.{extended_type}" for kind, extended_type in fragments]
-    status = fields.pop("status", None)
+    status: Any = fields.pop("status", None)  # an integer, by the dictionary
     return Decoded(
         status if status is None else _STATUS_NAMES.get(status, str(status)),
         fields,

@@ -11,6 +11,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from agents.admission import Admission
+from agents.broker import pick_free_port
 from agents.health import Health, serve_health
 from agents.http_api import routes
 from agents.kafka_client import client_settings, topic_name
@@ -27,7 +28,6 @@ from streams.live_view import LiveView
 from streams.partitioner import partition_of
 from streams.session_core import SessionCore
 from tests.support.curfew import Curfew
-from tests.support.projector import free_tcp_port
 from tests.support.schemas import validate
 
 PARTITIONS = 2
@@ -315,7 +315,7 @@ async def test_sessions_of_a_user_shows_the_slots_that_are_kept_for_him(curfew, 
     await hand.work()
     monkeypatch.delenv("CURFEW_STATUS_SOCKET", raising=False)
     with config.open("a") as file:
-        file.write(f'[http]\nlisten = "127.0.0.1:{free_tcp_port()}"\n')
+        file.write(f'[http]\nlisten = "127.0.0.1:{pick_free_port()}"\n')
     configuration = load_settings(config, {})
     admission = Admission(configuration)
     admission.open(LiveView(PARTITIONS))

@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import time
 from pathlib import Path
 
 import pytest
 
+from agents.broker import pick_free_port
 from streams.radius.simulated import build_accounting_request, build_disconnect_reply, parse_disconnect_request
 from tests.support.curfew import Curfew
 
@@ -78,15 +78,9 @@ class _Answers(asyncio.DatagramProtocol):
         """Nobody listens yet (ICMP); a NAS sends again."""
 
 
-def free_udp_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture
 async def nas():
-    nas = Nas(free_udp_port())
+    nas = Nas(pick_free_port())
     nas.disconnect_port = await nas.open()
     yield nas
     nas.close()

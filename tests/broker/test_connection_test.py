@@ -2,13 +2,14 @@
 
 import pytest
 
+from agents.broker import pick_free_port
 from agents.connection_test import try_connection
 from schemas.configuration import Configuration, Disconnect, Kicker, Nas
 from streams.radius.authenticator import sign_response
 from streams.radius.respond import STATUS_SERVER
 from streams.radius.simulated import build_disconnect_reply
 from tests.support.curfew import Curfew
-from tests.support.udp_peer import closed_port, udp_peer
+from tests.support.udp_peer import udp_peer
 
 SECRET = b"testing456"
 SILENT_S = 2
@@ -107,7 +108,7 @@ async def test_garbage_is_no_answer():
 
 async def test_a_closed_port_is_told_by_the_systems_word():
     """5.6: ICMP port unreachable."""
-    ((_, ok, sentence),) = await found(the_nas(closed_port()), PATIENT_S)
+    ((_, ok, sentence),) = await found(the_nas(pick_free_port()), PATIENT_S)
     assert not ok
     assert "is closed (ICMP port unreachable)" in sentence
 

@@ -118,7 +118,7 @@ async def test_a_version_published_before_any_door_stood_open_comes_in_and_the_n
 async def test_what_is_no_version_is_rejected_with_its_bytes_and_the_door_stays_open(configuration):
     """Issue A: a record that is not JSON or lacks fields goes to accounting.rejected with its bytes; the rest goes on."""
     misplaced = encode(PolicyVersion(version=7, time_ms=1, policy=policy(7)))
-    garbage = {b"default@1": b"\xff not JSON", b"default@2": b'{"version":2}', b"default@8": misplaced}
+    garbage = {b"default@1": b"\xff not JSON", b"default@2": b'{"version":2}', b"default@3": b'{"who":"\xff"}', b"default@8": misplaced}
     for key, value in garbage.items():
         await put(configuration, key, value)
     await put(configuration, b"default@9", None)

@@ -7,6 +7,7 @@ import time
 import aiohttp
 from aiokafka import AIOKafkaProducer
 
+from agents.broker import pick_free_port
 from agents.kafka_client import client_settings, topic_name
 from agents.settings import load_settings
 from agents.topic_admin import ensure_topics
@@ -17,7 +18,6 @@ from schemas.topics import COMMANDS, RESULTS
 from streams.partitioner import partition_of
 from tests.support.curfew import Curfew
 from tests.support.portal_bas import PortalBas
-from tests.support.udp_peer import closed_port
 
 WITHIN_S = 60
 CONFIGURATION = """
@@ -65,7 +65,7 @@ async def test_commands_go_out_by_the_ways_of_their_nases_and_end_with_what_thes
         lambda: PortalBas(b"portal-key", {"192.0.2.7"}), local_addr=("127.0.0.1", 0)
     )
     config = tmp_path / "curfew.toml"
-    places = {"bootstrap": kafka.bootstrap, "prefix": prefix, "pickup": closed_port(), "portal": closed_port(), "token": "first"}
+    places = {"bootstrap": kafka.bootstrap, "prefix": prefix, "pickup": pick_free_port(), "portal": pick_free_port(), "token": "first"}
     config.write_text(
         CONFIGURATION.format(**places, key="portal-key").replace('secret = "portal-key"', f'port = {bas.port}, secret = "portal-key"')
     )
@@ -102,7 +102,7 @@ async def test_commands_go_out_by_the_ways_of_their_nases_and_end_with_what_thes
 
 async def test_the_kicker_serves_both_reads_tokens_again_and_ends_as_told(kafka, prefix, tmp_path):
     """5.6: one process; SIGHUP brings other tokens and secrets to both, SIGTERM ends it with status 0."""
-    config, pickup, portal = tmp_path / "curfew.toml", closed_port(), closed_port()
+    config, pickup, portal = tmp_path / "curfew.toml", pick_free_port(), pick_free_port()
 
     def write(token, key):
         places = {"bootstrap": kafka.bootstrap, "prefix": prefix, "pickup": pickup, "portal": portal}

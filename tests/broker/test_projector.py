@@ -417,11 +417,15 @@ def begin(rig: Rig, chance: random.Random, number: int) -> str:
     return user
 
 
+FOUND = ("3438678125-18", "3285981696-38")
+"""Where it did not: a device with a session that stays and a reservation; a question that is asked again in other groups."""
+
+
 async def test_the_script_answers_as_the_product_does_of_groups_quotas_and_rates(server: RedisServer, seed: int) -> None:
     """4.1, 4.6, 4.7, 4.8: groups with everybody's sessions and reservations, what is spent, Starts too many; sessions begin meanwhile."""
     refused = set()
-    for round_ in range(40):
-        chance = random.Random(f"{seed}-{round_}-groups")
+    for story in (*FOUND, *(f"{seed}-{round_}" for round_ in range(40))):
+        chance = random.Random(f"{story}-groups")
         spent = tuple(Spent(f"q{chance.randrange(3)}", chance.choice(GROUPS), FAR_MS, 100, 1) for _ in range(chance.randrange(2)))
         rig = Rig(server.url, *some_rules(chance), spent=spent)
         for name in USERS:
@@ -441,10 +445,10 @@ async def test_the_script_answers_as_the_product_does_of_groups_quotas_and_rates
                 ours = msgspec.to_builtins(
                     await rig.admission.ask(Question(user=user, nas=nas, calling_station_id=mac, groups=tuple(more)))
                 )
-                theirs = ask(server, user, nas=nas, mac=mac, groups=",".join(more), new_id=f"r{round_}-{number}")
+                theirs = ask(server, user, nas=nas, mac=mac, groups=",".join(more), new_id=f"r{number}")
                 for answer in (ours, theirs):
                     answer["reservation"] = answer["reservation"] is not None
                     answer.pop("redirect", None)
-                assert theirs == ours, (seed, round_, number)
+                assert theirs == ours, (story, number)
                 refused |= {ours["reason"].split(":")[0].rsplit(" ", 1)[0]} if not ours["allowed"] else set()
     assert {word.split()[0] for word in refused} >= {"group", "user"}

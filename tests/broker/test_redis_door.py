@@ -8,10 +8,10 @@ import pytest
 import redis
 
 from agents.admission import Admission
+from agents.broker import pick_free_port
 from agents.projector import _Projector
 from schemas.configuration import Configuration, Redis
 from tests.support.certificates import authority, vouched_for
-from tests.support.projector import free_tcp_port
 
 PASSWORD = "Mark-redis-77d0"
 ANSWER_WITHIN_S = 60
@@ -22,7 +22,7 @@ def server(tmp_path_factory):
     """A Redis with a password, on a plain port and one with TLS: (plain port, TLS port, who vouches for it, a stranger)."""
     if shutil.which("redis-server") is None:
         pytest.skip("redis-server is not installed (deploy/apt-packages.txt)")
-    directory, plain, tls = tmp_path_factory.mktemp("redis"), free_tcp_port(), free_tcp_port()
+    directory, plain, tls = tmp_path_factory.mktemp("redis"), pick_free_port(), pick_free_port()
     own, stranger = authority(directory, "authority"), authority(directory, "stranger")
     shown = vouched_for(own, "redis", "IP:127.0.0.1")
     files = ("--tls-cert-file", shown.certificate, "--tls-key-file", shown.key, "--tls-ca-cert-file", own.certificate)

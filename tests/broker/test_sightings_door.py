@@ -77,7 +77,14 @@ async def test_what_is_seen_reaches_every_partition_and_what_is_not_a_sighting_i
     try:
         async with door(configuration):
             await eventually(awake, lambda found: all(found.values()), 60)
-            await say(seen("ff:ff:ff:ff:ff:ff"), seen("02:00:00:00:00:01", 3_600_000), b"{not json", *map(seen, ["02:00:00:00:00:02"] * 5))
+            await say(
+                seen("ff:ff:ff:ff:ff:ff"),
+                seen("02:00:00:00:00:01", 3_600_000),
+                b"{not json",
+                b'{"mac":"\xff"}',
+                b'{"x":' * 30_000,
+                *map(seen, ["02:00:00:00:00:02"] * 5),
+            )
             await say(seen("02:00:00:00:00:03"))
             found = await eventually(
                 lambda: in_journal(configuration), lambda found: all("02:00:00:00:00:03" in macs for macs in found.values()), 60
@@ -87,5 +94,5 @@ async def test_what_is_seen_reaches_every_partition_and_what_is_not_a_sighting_i
     finally:
         await producer.stop()
     rejected = [decoder(Rejected).decode(record.value) for record in await records(configuration, REJECTED)]
-    assert sorted(one.reason for one in rejected) == ["no-sighting", "sighting-future", "sighting-no-device"]
+    assert sorted(one.reason for one in rejected) == [*["no-sighting"] * 3, "sighting-future", "sighting-no-device"]
     assert {one.topic for one in rejected} == {topic_name(configuration, SIGHTINGS)}

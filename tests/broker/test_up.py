@@ -27,20 +27,14 @@ DEADLINE_S = 120
 LINES_MAX = 10_000
 
 
-def free_udp_port(address):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((address, 0))
-        return probe.getsockname()[1]
-
-
 def configuration(directory, bootstrap, prefix):
     """The demonstration's, on ports of its own; without `bootstrap` with a Kafka of its own."""
     text = (ROOT / "deploy/demo/curfew.toml").read_text()
-    text = text.replace("127.0.0.1:1813", f"127.0.0.1:{free_udp_port('127.0.0.1')}")
+    text = text.replace("127.0.0.1:1813", f"127.0.0.1:{pick_free_port()}")
     text = text.replace("127.0.0.1:8181", f"127.0.0.1:{pick_free_port()}")
     text = text.replace("port = 9092", f"port = {pick_free_port()}").replace("../../var/demo/kafka", "kafka")
     for address in ("127.0.0.2", "127.0.0.3"):
-        text = text.replace(f'address = "{address}", port = 3799', f'address = "{address}", port = {free_udp_port(address)}')
+        text = text.replace(f'address = "{address}", port = 3799', f'address = "{address}", port = {pick_free_port(address)}')
     text += f'\n[kafka]\npartitions = 3\ntopic_prefix = "{prefix}"\n'
     text += f'bootstrap_servers = "{bootstrap}"\n' if bootstrap else ""
     path = directory / "curfew.toml"
@@ -293,7 +287,7 @@ async def test_a_simulated_network_gets_its_answers_once_sighup_has_made_its_nas
     await up.ready()
     children = children_of(up.process.pid)
     curfew = Curfew(up.config)
-    network = ("--nas", "2", "--source", "127.0.0.11", "--spread", "--disconnect-port", str(free_udp_port("127.0.0.11")))
+    network = ("--nas", "2", "--source", "127.0.0.11", "--spread", "--disconnect-port", str(pick_free_port("127.0.0.11")))
     unknown = await curfew("simulate", *network, "--users", "0", "--for", "0", "--json")
     assert (unknown.objects[0]["records sent"], unknown.objects[0]["answered"]) == (4, 0)
 

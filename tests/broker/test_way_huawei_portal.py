@@ -5,12 +5,12 @@ import contextlib
 
 import pytest
 
+from agents.broker import pick_free_port
 from agents.ways.huawei_portal import HuaweiPortal
 from schemas.configuration import Configuration, Disconnect, Kicker, Nas
 from schemas.disconnect import DisconnectCommand
 from schemas.ways import NoListError
 from tests.support.portal_bas import PortalBas
-from tests.support.udp_peer import closed_port
 
 SECRET = "portal-key"
 PATIENT_S = 30
@@ -92,7 +92,7 @@ async def test_a_nas_with_another_secret_is_silent_and_a_closed_port_is_told():
     """5.6: it does not believe us, so nobody is logged out."""
     async with bas() as nas:
         silent = await way(SILENT_S).disconnect(the_nas(nas.port, secret="wrong"), command())
-    closed = await way().disconnect(the_nas(closed_port()), command())
+    closed = await way().disconnect(the_nas(pick_free_port()), command())
     assert (silent.answer, closed.answer) == ("unanswered", "unanswered")
     assert "closed" in closed.detail
     assert nas.refused >= 1
@@ -120,7 +120,7 @@ async def test_the_connection_test_says_what_is_wrong():
         (secret,) = await way(SILENT_S).test(the_nas(nas.port))
         nas.mood = "silent"
         (silent,) = await way(SILENT_S).test(the_nas(nas.port))
-    (closed,) = await way().test(the_nas(closed_port()))
+    (closed,) = await way().test(the_nas(pick_free_port()))
     (without,) = await way().test(the_nas(1, secret=None))
     assert [one.ok for one in (alive, dangerous, secret, silent, closed, without)] == [True, *[False] * 5]
     for finding, words in zip(

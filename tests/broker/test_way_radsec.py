@@ -1,13 +1,13 @@
 """The way `radsec`: disconnects over TLS, on real connections with certificates made by openssl (behaviours 5.6, 5.7; RFC 6614)."""
 
 import asyncio
-import socket
 import ssl
 import time
 
 import msgspec
 import pytest
 
+from agents.broker import pick_free_port
 from agents.ways import radsec, radsec_line, ways
 from agents.ways.radsec import Radsec
 from schemas.configuration import Configuration, Disconnect, Kicker, Nas
@@ -54,12 +54,6 @@ async def gone(das, left=0):
         await asyncio.sleep(0.01)
 
 
-def closed_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
 # -- what the NAS says is the answer ------------------------------------------------------------------------------------------------------
 
 
@@ -101,7 +95,7 @@ async def test_what_the_nas_says_is_the_answer(way, who, case):
 async def test_a_session_without_what_the_profile_asks_by_cannot_be_ended(way):
     """5.7: nothing is sent, and nobody is called."""
     order = msgspec.structs.replace(command(), session={"user_name": "bob"})
-    said = await asked(way, the_nas(closed_port()), order)
+    said = await asked(way, the_nas(pick_free_port()), order)
     assert (said.answer, said.detail) == ("unsupported", "the session lacks what the profile default asks a NAS by")
     with pytest.raises(NoListError, match="RADIUS has no list"):
         await way.sessions(the_nas(1))
@@ -204,7 +198,7 @@ async def test_a_certificate_that_does_not_fit_is_told_on_either_side(way, who, 
 async def test_a_place_that_is_no_radius_over_tls_is_told(way, who, monkeypatch):
     """5.7: nobody there; somebody who takes the connection and says nothing; a server without TLS."""
     monkeypatch.setattr(radsec_line, "HANDSHAKE_WITHIN_S", 0.5)
-    said = await asked(way, the_nas(closed_port()))
+    said = await asked(way, the_nas(pick_free_port()))
     assert said.detail.endswith("refuses connections: are disconnects over TLS turned on there, and is it that port?")
     async with TlsDas().listening(None) as das:
         said = await asked(way, the_nas(das.port))
@@ -232,7 +226,7 @@ async def test_the_connection_test_asks_for_a_session_that_cannot_exist(way, who
         await gone(das)
         das.decide = lambda _: (True, None)
         assert [one.ok for one in await way.test(the_nas(das.port))] == [True, False, True]
-    [refused] = await way.test(the_nas(closed_port()))
+    [refused] = await way.test(the_nas(pick_free_port()))
     assert (refused.ok, "refuses connections" in refused.sentence) == (False, True)
 
 

@@ -55,12 +55,15 @@ class Findings(NamedTuple):
 
 
 async def read(product: Product, strange: Collection[Place] = ()) -> Topics:
-    """All that lies in the topics; without what a stranger wrote, but for the journals, where it has its place."""
-    stored = {topic: await product.records(topic) for topic in ALL}
+    """All that lies in the topics; without what a stranger wrote, but for the journals, where it has its place, and no value for us."""
     left = set(strange)
-    for topic, records in stored.items():
-        if topic not in (ACCOUNTING, SLOTS):
-            stored[topic] = [record for record in records if (topic.name, record.partition, record.offset) not in left]
+    stored: Topics = {}
+    for topic in ALL:
+        records = [(record, (topic.name, record.partition, record.offset) in left) for record in await product.records(topic)]
+        if topic in (ACCOUNTING, SLOTS):
+            stored[topic] = [record._replace(value=None) if is_strange else record for record, is_strange in records]
+        else:
+            stored[topic] = [record for record, is_strange in records if not is_strange]
     return stored
 
 
@@ -157,15 +160,19 @@ def doubled(stored: Topics, grace_ms: int) -> list[str]:
         grace_ms: so long after its end a session is remembered.
     """
     found: list[str] = []
-    ended_ms: dict[tuple[str, str], int] = {}
-    for event in {record.value["id"]: record.value for record in stored[EVENTS]}.values():
+    ended: dict[tuple[str, str], tuple[int, int]] = {}
+    for record in {record.value["id"]: record for record in stored[EVENTS]}.values():
+        event = record.value
         session = event["nas"], event.get("acct_session_id", "")
         if event["type"] in ("session.started", "session.reopened"):
-            ended_ms.pop(session, None)
+            ended.pop(session, None)
         elif event["type"] == "session.ended":
-            if event["time_ms"] < ended_ms.get(session, -grace_ms) + grace_ms:
-                found.append(f"{session} ended again at {event['time_ms']}, after {ended_ms[session]}")
-            ended_ms[session] = event["time_ms"]
+            # By an ingest's clock, which a fault may set, and by a worker's, which may have been down
+            at_ms = event["time_ms"], record.time_ms
+            before_ms = ended.get(session)
+            if before_ms is not None and max(now - before for now, before in zip(at_ms, before_ms, strict=True)) < grace_ms:
+                found.append(f"{session} ended again at {at_ms}, after {before_ms}")
+            ended[session] = at_ms
     ids = {record.value["id"] for record in stored[COMMANDS] if record.kind == "command"}
     finals = {(record.value["command_id"], record.value["outcome"]) for record in stored[RESULTS] if record.value["final"]}
     counts = Counter(command_id for command_id, _ in finals)

@@ -7,6 +7,7 @@ up` or systemd would; whoever is to stay down is held. The first sentence of eac
 from __future__ import annotations
 
 import asyncio
+import random
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -258,6 +259,12 @@ async def topic_deleted(scene: Scene) -> None:
     await eventually(made, bool, WITHIN_S)
 
 
+def _senseless(chance: random.Random) -> bytes:
+    """Octets that are no JSON, or JSON that nothing of ours writes: a text that is no UTF-8, lists in lists without end."""
+    octets = chance.randbytes(chance.randrange(8, 200))
+    return chance.choice((octets, b'"%b"' % octets.translate(None, b'"\\'), b"[" * 20_000))
+
+
 async def garbage(scene: Scene) -> None:
     """A stranger writes senseless octets into every partition of every topic; then all parts but the ingest are killed, and read them."""
     configuration, chance = scene.product.configuration, scene.chance
@@ -268,7 +275,7 @@ async def garbage(scene: Scene) -> None:
                     kind = chance.choice(STRANGERS_KINDS)
                     written = await stranger.send_and_wait(
                         topic_name(configuration, topic),
-                        chance.randbytes(chance.randrange(8, 200)),
+                        _senseless(chance),
                         key=chance.choice((b"", b"s:", b"i:", b"n:", b"g:")) + chance.randbytes(8),
                         partition=partition,
                         headers=[] if kind is None else [(KIND_HEADER, kind)],

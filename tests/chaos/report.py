@@ -63,7 +63,9 @@ def document(runs: list[Any]) -> str:
     """The text of docs/reliability.md."""
     by_fault: dict[str, list[Any]] = defaultdict(list)
     for one in runs:
-        by_fault["+".join(one["faults"]) + (" --full" if one["full"] else "")].append(one)
+        for name in one["faults"]:
+            struck = [each for each in one["struck"] if each["name"] == name]
+            by_fault[name + (" --full" if one["full"] else "")].append(one | {"struck": struck})
     of = runs[-1]["machine"]
     made = [one for one in runs if not one["skipped"]]
     commits = sorted({one["commit"] for one in runs})
@@ -137,17 +139,18 @@ Disconnect-Requests, refuse some, forget some sessions, reboot now and then, and
 ```
 make chaos                              # every fault once, with seed 0
 make chaos SEED=20 ROUNDS=5             # every fault with seeds 20 to 24
-make chaos FAULTS=zombie,leader-away    # these alone; zombie+kill-kicker breaks both in one run
+make chaos FAULTS=zombie,leader-away    # these alone; zombie+kill-kicker breaks both in one run, one after the other
 make chaos ARGS="--full"                # outages as long as in production: Kafka a minute, all workers two hours
 make chaos ARGS="--keep --write"        # adds to the results kept so far, and writes this document from all of them
 ```
 
 A run that failed leaves its topics as JSON lines and the logs of all parts under `var/chaos/`. A fault that a machine cannot make (no root
-to mount a small disk, no libfaketime of deploy/chaos-packages.txt, no Redis) is skipped with the reason. Some of the cheap ones run in
-`make test`, all in one run (`tests/broker/test_chaos_smoke.py`).
+to mount a small disk, no libfaketime of deploy/chaos-packages.txt, no Redis) is skipped with the reason. `make test` makes every
+fault once, most of them one after the other in one run, with half the load (`tests/broker/test_chaos_smoke.py`).
 """
 
-_WORDS = """The columns, each of which must be 0:
+_WORDS = """A run that breaks several things one after the other is counted for each of them, with all that was found. The columns,
+each of which must be 0:
 
 * **lost**: records that a NAS was answered for and that are not in the journal, or not as they were sent; records there that nobody sent.
 * **differ**: rows, events, commands, slots and verdicts that are not exactly those of a model: the same step, fed each journal from its
@@ -179,4 +182,18 @@ _TAIL = """## What this does not show
   there. A journal that is deleted cannot be made up for: its partitions stand still and say so, as where records that are still needed
   have expired (`tests/broker/test_worker.py`).
 * All is on one machine: a network that is cut in two between Kafka's nodes is not among the faults.
+
+## What it has found
+
+Repaired since, each with a test that fails without the repair; a run above that is marked as failed is from before.
+
+* A write to a connection to Kafka in the moment of its reset (uvloop raises there what the Kafka client does not expect): a worker
+  waited for metadata for ever and kept partitions that the group had given to another. One of some thirty runs of `disk-full`.
+* A kicker that was killed between two writes left a final result in the journal which `disconnect.results` never got; its successor told
+  another. Seen once in forty runs, with two commands of a thousand.
+* A projector that was told to end went on until it was killed, since the Redis client had swallowed the order: one of some five.
+* A projector that started under load left out rows that a checkpoint wrote while it read the table to its end: seen once.
+* A command that ended while a rebalance gave its partition to the same kicker again had two final results.
+* A worker ended whose restore asked for offsets of a Kafka that was just coming back.
+* A stranger's key in `session.table` that is no UTF-8 put every worker into a loop of crashes.
 """

@@ -185,6 +185,7 @@ async def play(scene: Scene, faults: dict[str, Fault], outcome: Outcome) -> Outc
     struck: list[Struck] = []
     async with playing(scene):
         for name, fault in faults.items():
+            await all_run(scene)  # what the last fault ended is back: nothing is broken that has not begun
             await scene.probes.works_again(time.monotonic(), WITHIN_S)
             await asyncio.sleep(scene.pace.warm_s * scene.chance.uniform(0.5, 1.5))
             blow_s = time.monotonic()

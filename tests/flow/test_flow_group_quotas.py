@@ -6,6 +6,7 @@ from schemas.journal import QuotaOrder
 from schemas.policy import Quota, Rate
 from schemas.topics import ACCOUNTING, SLOTS
 from streams.group_core import GroupCore
+from streams.live_view import LiveView
 from streams.partitioner import partition_of
 from streams.radius.disconnect import DISCONNECT_REQUEST
 from streams.session_core import SessionCore
@@ -14,7 +15,7 @@ from tests.flow.driver import T0_MS, FlowDriver, SimulatedAccess
 from tests.support.journal import Rule
 
 START, STOP, INTERIM = 1, 2, 3
-OUTPUT_OCTETS = 43
+OUTPUT_OCTETS, OUTPUT_GIGAWORDS = 43, 53
 NAMES = ("alice", "pablo", "veronica", "peter")
 
 
@@ -34,7 +35,8 @@ class Campus:
     def says(self, status: int, name: str, octets: int = 0, session: str = "1") -> None:
         """An Accounting-Request about somebody's session."""
         at_ms = T0_MS + round(self.flow.now_s * 1000)
-        more = [(OUTPUT_OCTETS, octets.to_bytes(4))] if octets else []
+        more = [(OUTPUT_OCTETS, (octets % 2**32).to_bytes(4))] if octets else []
+        more += [(OUTPUT_GIGAWORDS, (octets >> 32).to_bytes(4))] if octets >= 2**32 else []
         packet = self.access.packet(status, user=name, session=f"{name}-{session}", at_ms=at_ms, more=more)
         self.flow.pipe(packet, self.access.source)
         self.flow.answers()
@@ -136,3 +138,23 @@ def test_one_start_too_many_for_a_group_s_rate_is_the_one_that_goes() -> None:
     assert campus.gone() == []
     campus.flow.events()
     campus.flow.nothing_else()
+
+
+def test_a_nas_that_tells_64_bits_of_octets_again_and_again_makes_no_row_that_cannot_be_kept() -> None:
+    """1.6, 4.6: its user and its group have used all there is, and no more than a row holds; who reads the rows goes on."""
+    quotas = Quota("mine", "user", per="day", octets=2**62), Quota("ours", "group", per="day", octets=2**62)
+    campus = Campus(*quotas)
+    for session in ("1", "2", "3"):
+        campus.says(START, "alice", session=session)
+        campus.says(INTERIM, "alice", 2**64 - 1, session=session)
+        campus.flow.advance(2)
+    flow = campus.flow
+    views = LiveView(flow.partitions)
+    for number in range(flow.partitions):
+        for key, value in flow.cores[number].checkpoint():
+            views.partitions[number].take_row(key, value)
+    assert [view.unreadable for view in views.partitions] == [0] * flow.partitions
+    [mine] = views.partitions[partition_of("alice", flow.partitions)].identity("alice").windows
+    [staff] = [row for core in flow.group_cores for row in core.table.groups.values()]
+    assert (mine.used, [window.used for window in staff.windows]) == (2**63 - 1, [2**63 - 1])
+    assert campus.gone()

@@ -361,15 +361,15 @@ def test_until_the_window_of_a_group_s_quota_closes_its_members_are_refused(acti
     for number, partition in enumerate(rig.view.partitions):
         row = PartitionRow(number, wall_ms=1000, spent=(Spent("room", "g1", 2000, 100, 7),))
         partition.take_row(partition_key(number).encode(), PARTITION_ROW.named(row))
-    answer = rig.ask(groups=["g1"], mac=PHONE)
+    answer = rig.ask(groups=("g1",), mac=PHONE)
     assert (answer.allowed, answer.rule) == (allowed, None if allowed else "room")
     if not allowed:
         assert answer.reason == "group quota room in g1: 100 B of 100 B used this day"
-    assert rig.ask(groups=["g2"], mac=LAPTOP).allowed
+    assert rig.ask(groups=("g2",), mac=LAPTOP).allowed
     for number, partition in enumerate(rig.view.partitions):
         row = PartitionRow(number, wall_ms=2000, spent=(Spent("room", "g1", 2000, 100, 7),))
         partition.take_row(partition_key(number).encode(), PARTITION_ROW.named(row))
-    assert rig.ask(groups=["g1"], mac=PHONE).allowed
+    assert rig.ask(groups=("g1",), mac=PHONE).allowed
 
 
 def test_a_group_that_is_full_lets_nobody_in() -> None:
@@ -450,6 +450,16 @@ def test_what_is_reserved_for_who_asks_again_takes_no_slot_of_the_group_from_him
     again = rig.ask(mac=PHONE, groups=("staff",))
     assert (again.allowed, again.reservation) == (True, first.reservation)
     assert not rig.ask("eve", groups=("staff",)).allowed
+
+
+@pytest.mark.parametrize("then", [("stuff",), ("boss", "staff"), ()])
+def test_who_asks_again_in_other_groups_holds_no_slot_in_those_before(then: tuple[str, ...]) -> None:
+    """4.8: before, that slot was taken until the process ended."""
+    rig = Rig(in_group(1, "group", group="staff", exempt=("boss",)))
+    first = rig.ask(mac=PHONE, groups=("staff",))
+    assert rig.ask(mac=PHONE, groups=then).reservation == first.reservation
+    assert rig.ask("eve", groups=("staff",)).allowed
+    assert not rig.ask("zoe", groups=("staff",)).allowed
 
 
 def test_a_limit_of_a_group_leaves_alone_who_is_exempt_by_an_operators_word() -> None:

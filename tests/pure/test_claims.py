@@ -377,6 +377,7 @@ def test_a_session_that_began_by_a_start_asks_nobody_nor_does_one_partition_alon
     alone.nothing_else()
 
 
+@pytest.mark.python_core
 def test_a_first_deployment_is_no_storm(monkeypatch: pytest.MonkeyPatch) -> None:
     """2.10: every session is opened by an Interim; each tick asks about so many of them, in one record for each other partition."""
     monkeypatch.setattr(claims, "QUESTIONS_PER_TICK_MAX", 10)
@@ -397,6 +398,7 @@ def test_a_first_deployment_is_no_storm(monkeypatch: pytest.MonkeyPatch) -> None
     partitions.nothing_else()
 
 
+@pytest.mark.python_core
 def test_open_questions_are_bounded_and_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """2.10: while a partition is down, nothing piles up."""
     monkeypatch.setattr(claims, "QUESTIONS_PER_TICK_MAX", 1)

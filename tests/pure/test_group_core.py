@@ -209,6 +209,24 @@ def test_whose_disconnect_failed_is_not_chosen_again_and_who_was_evicted_evicts_
     slots.nothing_else()
 
 
+@pytest.mark.parametrize("victim", ["oldest", "all-others"])
+def test_a_device_of_which_a_session_stays_is_not_chosen_for_the_others_of_it(victim: str):
+    """4.4, 4.5: its slot would not be free; before, somebody was disconnected for nothing and the newcomer was one too many."""
+    slots = Slots(group_limit(2, victim=victim, victim_scope="group"))
+    slots.take("bob", "b-1", device=PHONE)
+    slots.take("bob", "b-2", device=PHONE)
+    slots.send("hold", "bob", "b-1", stays=True, device=PHONE)
+    slots.take("eve", "e-1", device=LAPTOP)
+    slots.send("take", "ann", "a-1", device=LAPTOP)
+    assert [(v.op, v.session) for v in slots.verdicts()][-2:] == [("evict", "s:ap1/e-1"), ("answer", "s:ap1/a-1")]
+    slots.send("hold", "ann", "a-1", stays=True, device=LAPTOP)
+    assert not slots.take("zoe", "z-1", device=LAPTOP).granted
+    slots.send("hold", "bob", "b-1", stays=False, device=PHONE)
+    slots.send("take", "zoe", "z-2", device=LAPTOP)
+    assert {v.session for v in slots.verdicts() if v.op == "evict"} == {"s:ap1/b-1", "s:ap1/b-2"}
+    slots.nothing_else()
+
+
 def test_all_others_go_where_the_rule_says_so():
     """4.4."""
     slots = Slots(group_limit(2, victim="all-others", victim_scope="group"))

@@ -42,6 +42,17 @@ def test_the_commit_point_is_the_oldest_command_without_a_final_result():
     assert part.commit_point == CommitPoint(13, 4)
 
 
+def test_a_command_that_was_finished_while_results_were_read_back_is_not_begun_again():
+    """5.4: a rebalance gave the partition to the same process again; its last result stood behind the end that was read to."""
+    before, fresh = OpenCommands(0, 10), OpenCommands(0, 10, commands_end=11, results_end=5)
+    read(before, 10, "a")
+    before.take_result(result("a", "unanswered"), 5)
+    fresh.learn(before)
+    assert not read(fresh, 10, "a")
+    assert (fresh.open_count, fresh.results_end, fresh.commit_point.offset) == (0, 6, 11)
+    assert fresh.doubtful("a") is None
+
+
 def test_the_mark_is_the_end_of_the_results_when_the_oldest_open_one_was_read():
     part = OpenCommands(0, 0, results_end=100)
     read(part, 0, "a")

@@ -1,38 +1,15 @@
 """Whatever octets come in, nothing raises, and what is kept is what JSON can hold."""
 
-import orjson
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streams.radius.authenticator import BadAuthenticator, verify_keyed_request, verify_response, verify_status_server
-from streams.radius.decode import Decoded, decode_accounting
 from streams.radius.disconnect import RefusedReply, read_reply
 from streams.radius.framing import Malformed, check_framing
-from streams.radius.respond import accounting_response
 from streams.radius.simulated import RefusedRequest, build_accounting_request, encode_attributes, parse_disconnect_request
+from tests.fuzz.targets import SECRET, take_in
 from tests.pure.test_radius_corpus import CORPUS, octets, secret
 
 PACKETS = [(octets(line), secret(line)) for line in CORPUS]
-SECRET = b"fuzz"
-
-
-def take_in(datagram, key):
-    """Do with a datagram all that is done to one; give what it was decoded to."""
-    read_reply(datagram, b"\x28" + bytes(19), key)
-    parse_disconnect_request(datagram, key)
-    length = check_framing(datagram)
-    if isinstance(length, Malformed):
-        return None
-    packet = datagram[:length]
-    for answer in (verify_keyed_request(packet, key), verify_status_server(packet, key), verify_response(packet, packet, key)):
-        assert answer is None or isinstance(answer, BadAuthenticator)
-    decoded = decode_accounting(packet)
-    assert isinstance(decoded, Decoded)
-    whole = {"fields": decoded.fields, "attributes": decoded.attributes, "dropped": decoded.dropped, "status": decoded.status}
-    assert orjson.loads(orjson.dumps(whole)) == whole
-    response = accounting_response(packet, key, decoded.proxy_states)
-    assert verify_response(response, packet, key) is None
-    return decoded
 
 
 @settings(deadline=None)

@@ -28,6 +28,9 @@ class Producer:
 
     def __init__(self):
         self.sizes = []
+        self.topics = []
+        self.holds = asyncio.Event()
+        self.holds.set()
 
     async def start(self):
         pass
@@ -39,6 +42,8 @@ class Producer:
         return Batch()
 
     async def send_batch(self, batch, topic, *, partition):
+        self.topics.append(topic)
+        await self.holds.wait()
         acknowledged = asyncio.get_running_loop().create_future()
         acknowledged.set_result(RecordMetadata(topic, partition, None, sum(self.sizes), 0, 0, 0))
         self.sizes.append(len(batch.values))
@@ -80,3 +85,23 @@ async def test_a_result_goes_at_once_and_what_follows_it_in_one_batch_each_spaci
     assert sizes[0] == 1
     assert sum(sizes) == 21
     assert len(sizes) <= 3 if spacing_s else len(sizes) > 3
+
+
+async def test_the_second_record_of_a_delivery_waits_until_the_first_is_durable(monkeypatch):
+    """5.1: a kicker that is killed may leave a result that the journal lacks, which its successor sees, and none that the results lack."""
+    producer, told = Producer(), asyncio.Event()
+    monkeypatch.setattr(result_writer, "idempotent_producer", lambda _configuration: producer)
+    writer, stop = ResultWriter(msgspec.convert({}, Configuration)), asyncio.Event()
+    producer.holds.clear()
+    async with asyncio.timeout(60):
+        running = asyncio.create_task(writer.run(stop))
+        writer.put(Delivery((Record("results", 3, b"nas", b"{}", ()), Record("journal", 1, b"user", b"{}", ())), lambda _: told.set()))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert producer.topics == ["results"]
+        producer.holds.set()
+        await told.wait()
+        stop.set()
+        await running
+    assert producer.topics == ["results", "journal"]
+    assert producer.sizes == [1, 1]

@@ -155,6 +155,7 @@ def test_a_status_that_no_session_knows_is_passed_over() -> None:
     journal.nothing_else()
 
 
+@pytest.mark.python_core
 @pytest.mark.parametrize(
     ("where", "name", "record"),
     [
@@ -184,6 +185,7 @@ def test_a_raise_inside_the_step_leaves_the_table_as_it_was(monkeypatch: pytest.
     journal.nothing_else()
 
 
+@pytest.mark.python_core
 def test_a_raise_at_one_death_stops_neither_the_clock_nor_the_other_deaths(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each death is a change of its own."""
     journal = play(
@@ -201,6 +203,7 @@ def test_a_raise_at_one_death_stops_neither_the_clock_nor_the_other_deaths(monke
     journal.nothing_else()
 
 
+@pytest.mark.python_core
 def test_a_raise_while_a_tick_is_counted_leaves_the_clocks_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     """DESIGN "Applying is atomic per record": ticks too."""
     journal = play(tick(0, heard=[("ap1", 0), ("ap2", 0)])).pass_time(3, "ap1", "ap2")

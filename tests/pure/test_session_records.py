@@ -352,7 +352,7 @@ def test_bob_and_bob_in_capitals_are_one_and_the_octets_stay_as_sent() -> None:
     """2.3: the ingest gives both one identity; each keeps its own spelling for the Disconnect-Request."""
     journal = play(start("s1", user_name="BOB"), start("s2", user_name="bob"))
     assert [(event.identity, event.user_name) for event in journal.events()] == [("bob", "BOB"), ("bob", "bob")]
-    assert len(journal.core.table.open_of["bob"]) == 2
+    assert len(journal.core.table.open_of.keys_of("bob")) == 2
     journal.nothing_else()
 
 

@@ -5,7 +5,8 @@ import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from tests.support.product import Nas, free_port, run
+from agents.broker import pick_free_port
+from tests.support.product import Nas, run
 
 SCRIPTS = Path(__file__).parent / "scripts"
 START_WITHIN_S = 120.0
@@ -47,11 +48,11 @@ class Hostapd(Rig):
 
     def __init__(self, directory: Path, *, profile: str = "default", **variables: object) -> None:
         """Args: profile: of its disconnects; variables: of hostapd_start.sh (N, SAME_USER, INTERIM, DAE_REQUIRE_TS, DAE_REQUIRE_MA...)."""
-        dae_port = free_port()
+        dae_port = pick_free_port()
         self.nas = Nas("switch", "acctsecret", dae_port, "daesecret", profile)
         own = {
             "ID": secrets.token_hex(2),
-            "AUTH_PORT": free_port(),
+            "AUTH_PORT": pick_free_port(),
             "DAE_PORT": dae_port,
             "DAE_SECRET": "daesecret",
             "ACCT_SECRET": "acctsecret",
@@ -96,7 +97,7 @@ class FreeRadius(Rig):
     SECRET = "frontsecret"
 
     def __init__(self, directory: Path, mode: str) -> None:
-        self.in_port, self.dae_port = free_port(), free_port()
+        self.in_port, self.dae_port = pick_free_port(), pick_free_port()
         super().__init__(directory, MODE=mode, IN_PORT=self.in_port, DAE_PORT=self.dae_port, SECRET=self.SECRET, ACCT_SECRET="acctsecret")
 
     @contextlib.asynccontextmanager

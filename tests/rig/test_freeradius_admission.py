@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from agents.broker import pick_free_port
 from schemas.topics import ACCOUNTING, REJECTED
 from tests.rig.rigs import Rig
 from tests.support.kafka import Kafka
-from tests.support.product import eventually, free_port, running
+from tests.support.product import eventually, running
 from tests.support.projector import TOKEN, Projector, of, product_with, projecting, small_nas
 
 PHONE, LAPTOP, TABLET = "02-00-00-00-00-01", "02-00-00-00-00-02", "02-00-00-00-00-03"
@@ -30,7 +31,7 @@ class LoginServer(Rig):
     """FreeRADIUS with rlm_rest."""
 
     def __init__(self, directory: Path, projector: Projector, when_silent: str) -> None:
-        self.port = free_port()
+        self.port = pick_free_port()
         super().__init__(directory, AUTH_PORT=self.port, HTTP_PORT=projector.port, TOKEN=TOKEN, SECRET=SECRET, WHEN_SILENT=when_silent)
         self._silences = directory / "raddb" / "curfew.log"
 

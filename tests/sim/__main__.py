@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
+import agents  # noqa: F401 - before the core: it lets the compiled one run where there is one
 from tests.sim.run import Outcome, play, shortest
 from tests.sim.story import story_of
 

@@ -382,9 +382,9 @@ def _all(core: SessionCore) -> dict[str, object]:
         "nases": table.nases,
         "row": core.row,
         "policy": core.policy,
-        "open_of": {identity: set(keys) for identity, keys in table.open_of.items()},
+        "open_of": {identity: set(table.open_of.keys_of(identity)) for identity in table.open_of},
         "open_on": {nas: set(keys) for nas, keys in table.open_on.items()},
-        "rows_of": table.rows_of,
+        "ended_of": table.ended_of,
         "open_count": table.open_count,
     }
 

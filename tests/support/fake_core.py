@@ -6,6 +6,7 @@ broker's limit), `huge-output` (an output over it).
 """
 
 import json
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from schemas.topics import COMMANDS, EVENTS, partition_key
@@ -53,8 +54,8 @@ class FakeCore:
         else:
             self.rows[key] = json.loads(value)
 
-    def restored(self) -> None:
-        pass
+    def indexing(self) -> Iterator[None]:
+        yield
 
     def apply(self, offset: int, kind: str, key: bytes | None, value: bytes | None, out: list[FakeOutput]) -> None:
         if value == b"raise":

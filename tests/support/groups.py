@@ -233,6 +233,7 @@ class Model:
         self.held.pop(slot_key(message.group, message.identity, message.session), None)
 
     def _victims(self, limit: Limit, slots: dict[str, set[str]], message: SlotMessage) -> set[str]:
+        slots = {slot: keys for slot, keys in slots.items() if not any(self.held[key].message.stays for key in keys)}
         if limit.victim == "newest" or not slots:
             return set()
         every = set().union(*slots.values())

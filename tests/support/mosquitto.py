@@ -7,13 +7,14 @@ import asyncio
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from agents.broker import pick_free_port
 
 READY_WITHIN_S = 60
 USERS = {"curfew": "broker-password", "node": "node-password"}
@@ -61,7 +62,7 @@ def _prepare(directory: Path, passwords: str, openssl: str) -> tuple[int, int]:
     (directory / "passwords").touch()
     for user, password in USERS.items():
         subprocess.run([passwords, "-b", directory / "passwords", user, password], check=True, capture_output=True)
-    port, tls_port = _free_ports()
+    port, tls_port = pick_free_port(), pick_free_port()
     (directory / "mosquitto.conf").write_text(
         "per_listener_settings false\nallow_anonymous false\n"
         f"password_file {directory}/passwords\n"
@@ -82,13 +83,6 @@ async def _listens(port: int, process: asyncio.subprocess.Process, log: Path) ->
         else:
             writer.close()
             return
-
-
-def _free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]
 
 
 def _certificates(openssl: str, directory: Path) -> None:

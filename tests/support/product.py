@@ -10,7 +10,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, Self, TypeVar
 
+from agents.broker import pick_free_port
 from agents.health import STATUS_SOCKET_VARIABLE, ask_ready
 from agents.settings import load_settings
 from agents.topic_reader import kind_of, reading
@@ -196,7 +196,7 @@ class Product:
             redis: the URL of a Redis to project into; None: there is no projector.
             replicas: of each topic.
         """
-        self.port = free_port()
+        self.port = pick_free_port()
         self.prefix = prefix
         self.directory = directory
         self.config = directory / "curfew.toml"
@@ -346,13 +346,6 @@ def _json_of(value: bytes | None) -> Any:
     with contextlib.suppress(ValueError):
         return None if value is None else loads(value)
     return None
-
-
-def free_port() -> int:
-    """A UDP port of 127.0.0.1 that is free now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _environment() -> dict[str, str]:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 
 import aiohttp
 
+from agents.broker import pick_free_port
 from agents.settings import load_settings
 from tests.support.nas import ACCT_SESSION_ID, CALLING_STATION_ID, USER_NAME, SmallNas
 from tests.support.product import LOG_LINES_SHOWN, ROOT, Nas, Product
@@ -32,7 +32,7 @@ class Projector:
 
     def __init__(self, product: Product, more: str = "") -> None:
         """Add what it needs to the product's configuration; `more` are tables of it (`[redis]`, `[admission]`)."""
-        self.port = free_tcp_port()
+        self.port = pick_free_port()
         self.log = product.directory / "projector.log"
         self._config = product.config
         self._process: subprocess.Popen[bytes] | None = None
@@ -140,10 +140,3 @@ def small_nas(decide: Any = lambda _: None) -> SmallNas:
 def of(user: str, session: str, mac: str) -> list[tuple[int, bytes]]:
     """What a NAS says of a session."""
     return [(USER_NAME, user.encode()), (ACCT_SESSION_ID, session.encode()), (CALLING_STATION_ID, mac.encode())]
-
-
-def free_tcp_port() -> int:
-    """A TCP port of 127.0.0.1 that is free now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

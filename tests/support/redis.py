@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.support.projector import free_tcp_port
+from agents.broker import pick_free_port
 
 ANSWER_WITHIN_S = 60.0
 
@@ -25,7 +25,7 @@ class RedisServer:
     """
 
     def __init__(self, directory: Path) -> None:
-        self.port = free_tcp_port()
+        self.port = pick_free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.client = redis.Redis(port=self.port, decode_responses=True)
         self._directory = directory

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
@@ -44,10 +43,3 @@ async def udp_peer(answers: Answers) -> AsyncIterator[UdpPeer]:
         yield peer
     finally:
         transport.close()
-
-
-def closed_port() -> int:
-    """A port of the loopback that nobody has."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,0 +1,1 @@
+"""Octets from strangers, against everything that reads some."""

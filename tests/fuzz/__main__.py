@@ -1,0 +1,63 @@
+"""`make fuzz SECONDS=n TARGETS=a,b`: each target for so long under libFuzzer (atheris), which looks for octets that reach new lines.
+
+What was found goes on from run to run under var/fuzz; octets that make a target fail are left there, are printed, and belong into
+tests/fuzz/corpus once what they found is repaired. Coverage is that of the product's own packages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CORPUS = Path(__file__).parent / "corpus"
+OCTETS_MAX = 4096
+NAMES = ("packet", "reply", "journal", "slots", "topics", "policy", "configuration", "http")
+
+
+def main() -> int:
+    """One process for each target, since libFuzzer ends its own; 1 if any found something."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--seconds", type=int, default=60, help="for each target")
+    parser.add_argument("--targets", default="", help=f"some of {', '.join(NAMES)}; left out: all")
+    parser.add_argument("--one", choices=NAMES, help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, default=ROOT / "var/fuzz", help="directory of what was found")
+    given = parser.parse_args()
+    if given.one:
+        _fuzz(given.one, given.seconds, given.out / given.one)
+    names = [name for name in given.targets.split(",") if name] or list(NAMES)
+    if unknown := set(names) - set(NAMES):
+        parser.error(f"no such target: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    command = [sys.executable, "-m", "tests.fuzz", "--seconds", str(given.seconds), "--out", str(given.out)]
+    failed = [name for name in names if subprocess.run([*command, "--one", name], cwd=ROOT, check=False).returncode]
+    found = f"FOUND by {', '.join(failed)}; see {given.out}" if failed else "nothing found"
+    sys.stdout.write(f"{len(names)} targets, {given.seconds} s each: {found}\n")
+    return int(bool(failed))
+
+
+def _fuzz(name: str, seconds: int, out: Path) -> None:
+    """Does not return."""
+    import atheris  # it is there for this alone, and must come before what it instruments
+
+    with atheris.instrument_imports(include=["streams", "schemas", "agents.http_api"]):
+        from tests.fuzz.targets import TARGETS
+
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "kept").mkdir(exist_ok=True)
+    seeds = CORPUS / name
+    arguments = [
+        f"-max_total_time={seconds}",
+        f"-max_len={OCTETS_MAX}",
+        "-print_final_stats=1",
+        "-verbosity=0",
+        f"-artifact_prefix={out}{os.sep}",
+    ]
+    atheris.Setup([name, *arguments, str(out / "kept"), str(seeds)], TARGETS[name])
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
