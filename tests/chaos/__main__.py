@@ -29,23 +29,20 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1, help="seeds for each fault")
     parser.add_argument("--faults", default="", help=f"some of {', '.join(FAULTS)}; a+b breaks both in one run; left out: all")
     parser.add_argument("--full", action="store_true", help="outages as long as in production: Kafka a minute, all workers two hours")
-    parser.add_argument("--keep", action="store_true", help="add to the results of earlier runs")
-    parser.add_argument("--write", action="store_true", help="write docs/reliability.md from all results")
+    parser.add_argument("--write", action="store_true", help="add the results to docs/reliability.jsonl, and write docs/reliability.md")
     parser.add_argument("--out", type=Path, default=ROOT / "var/chaos", help="directory for results, and for what failed")
     given = parser.parse_args()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # whoever pipes it sees each line when it is there
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells of each retry, and nothing here goes without
     given.out.mkdir(parents=True, exist_ok=True)
     results = given.out.absolute() / RESULTS
-    if not given.keep:
-        results.unlink(missing_ok=True)
     plan = [(names.split("+"), given.seed + number) for number in range(given.rounds) for names in given.faults.split(",") if names]
     plan = plan or [([name], given.seed + number) for number in range(given.rounds) for name in FAULTS]
     if unknown := {name for names, _ in plan for name in names} - FAULTS.keys():
         parser.error(f"no such fault: {', '.join(sorted(unknown))}; there are {', '.join(FAULTS)}")
     outcomes = uvloop.run(_run_all(plan, FULL if given.full else SHORT, results))
     if given.write:
-        report.write(ROOT / "docs/reliability.md", results)
+        report.write(ROOT / "docs", results)
     return int(not all(outcome.is_whole for outcome in outcomes))
 
 

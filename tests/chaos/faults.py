@@ -128,14 +128,14 @@ async def freeze_worker(scene: Scene) -> None:
     await asyncio.sleep(scene.product.configuration.worker.session_timeout_s + scene.pace.freeze_s)
     await caught_up(scene.product)  # the other one has written beyond what the frozen one knows
     frozen.send(signal.SIGCONT)
-    scene.notes.append(f"{frozen.name} was frozen for {time.monotonic() - began_s:.0f} s")
+    scene.note("a worker was frozen for, s", time.monotonic() - began_s)
 
 
 def count_fenced(scene: Scene) -> None:
     """A zombie notices by a write of its own that was refused, unless the group tells it first."""
     for worker in scene.product.workers:
         if times := worker.log.read_text(errors="replace").count(State.FENCED.value):
-            scene.notes.append(f"{worker.name} had its writes to {times} partitions refused")
+            scene.note("partitions to which its writes were refused", times)
 
 
 async def workers_come_and_go(scene: Scene) -> None:
@@ -191,7 +191,7 @@ async def leader_away(scene: Scene) -> None:
     scene.chance.choice(scene.kafka.sides).kill()
     began_s = time.monotonic()
     took_s = await scene.probes.works_again(began_s, WITHIN_S)
-    scene.notes.append(f"with two of three nodes it worked again after {took_s:.1f} s")
+    scene.note("with two of three nodes it worked again after, s", took_s)
     await asyncio.sleep(max(0.0, scene.pace.outage_s - took_s))
     await scene.kafka.start()
 

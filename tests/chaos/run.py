@@ -72,7 +72,7 @@ class Outcome(NamedTuple):
         answered, events, commands: how much there was to be wrong.
         peaks_mib: the most memory of each part. restarts: of all parts.
         findings: what does not hold, by name: all empty. failed: what kept it from coming to an end.
-        notes: what the faults have to say.
+        notes: what the faults measured, by what it is.
     """
 
     seed: int
@@ -87,7 +87,7 @@ class Outcome(NamedTuple):
     peaks_mib: Mapping[str, int] = MappingProxyType({})
     findings: Mapping[str, Sequence[str]] = MappingProxyType({})
     failed: str = ""
-    notes: Sequence[str] = ()
+    notes: Mapping[str, Sequence[float]] = MappingProxyType({})
 
     @property
     def is_whole(self) -> bool:
@@ -133,7 +133,8 @@ async def run(names: Sequence[str], seed: int, pace: Pace, out: Path, shared: Lo
 def as_json(outcome: Outcome) -> dict[str, Any]:
     """As it is kept in files."""
     struck = [one._asdict() for one in outcome.struck]
-    return {**outcome._asdict(), "struck": struck, "peaks_mib": dict(outcome.peaks_mib), "findings": dict(outcome.findings)}
+    maps = {"peaks_mib": dict(outcome.peaks_mib), "findings": dict(outcome.findings), "notes": dict(outcome.notes)}
+    return {**outcome._asdict(), "struck": struck, **maps}
 
 
 @contextlib.asynccontextmanager

@@ -156,7 +156,7 @@ class Scene:
 
     Attributes:
         strange: places of records that a stranger wrote. deleted: topics that were deleted. may_end: parts may end by themselves.
-        notes: what a fault has to say for the report.
+        notes: what faults measured, by what it is.
     """
 
     directory: Path
@@ -173,7 +173,11 @@ class Scene:
     strange: set[Place] = field(default_factory=set)
     deleted: set[Topic] = field(default_factory=set)
     may_end: bool = False
-    notes: list[str] = field(default_factory=list)
+    notes: dict[str, list[float]] = field(default_factory=dict)
+
+    def note(self, what: str, value: float) -> None:
+        """Keep something measured for the report; the unit stands last in its name."""
+        self.notes.setdefault(what, []).append(round(value, 1))
 
     def unanswered(self) -> int:
         """Packets that wait for an answer."""
