@@ -86,8 +86,7 @@ async def _run(given: argparse.Namespace) -> list[str]:
     work = given.out / "run"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    command = f"python -m bench {' '.join(sys.argv[1:])}".strip()
-    machine = report.machine() | {"command": command, "size": given.sizes.name, "time": time.strftime("%Y-%m-%d %H:%M %Z")}
+    machine = report.machine() | {"command": _command(given), "size": given.sizes.name, "time": time.strftime("%Y-%m-%d %H:%M %Z")}
     print(", ".join(f"{name}: {value}" for name, value in machine.items()))
     broker = EmbeddedBroker(work / "kafka", port=await asyncio.to_thread(pick_free_port))
     async with broker:
@@ -97,9 +96,10 @@ async def _run(given: argparse.Namespace) -> list[str]:
             part_s = time.monotonic()
             try:
                 done = await PARTS[name].measure(rig)
-            except (FailedError, CurfewError, BrokerError) as error:  # one part that fails must not cost the others, which take long
-                print(f"\nbench: {name} could not be measured: {error}", file=sys.stderr)
-                report.write_failed(given.out, name, machine, str(error))
+            except Exception as error:  # noqa: BLE001 - one part that fails, however, must not cost the others, which take long
+                said = str(error) if isinstance(error, FailedError | CurfewError | BrokerError) else f"{type(error).__name__}: {error}"
+                print(f"\nbench: {name} could not be measured: {said}", file=sys.stderr)
+                report.write_failed(given.out, name, machine, said)
                 failed.append(name)
                 continue
             done.show()
@@ -108,6 +108,12 @@ async def _run(given: argparse.Namespace) -> list[str]:
     shutil.rmtree(work / "kafka", ignore_errors=True)
     print(f"\nall of it took {time.monotonic() - started_s:.0f} s ({', '.join(took)})")
     return failed
+
+
+def _command(given: argparse.Namespace) -> str:
+    """What anybody would type for the same figures."""
+    sizes = [] if given.sizes is FULL else [f"--{given.sizes.name}"]
+    return " ".join(["python -m bench", *sizes, *(f"--only {name}" for name in given.only or ())])
 
 
 if __name__ == "__main__":

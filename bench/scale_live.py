@@ -41,7 +41,7 @@ from streams.partitioner import partition_of
 from streams.session_core import SessionCore
 
 SIZES = {"full": (2_000_000, 7_000_000), "quick": (50_000,), "tiny": (400,)}
-BUDGET_S = 1500.0
+BUDGET_S = 2400.0
 """A size that would not be through within it, by what the smaller ones took, is skipped."""
 MEMORY_OCTETS, DISK_OCTETS = 1_500, 3_000
 """Of a session, with room to spare: beyond it a size is not tried."""
