@@ -14,10 +14,12 @@ from typing import Any, ClassVar
 import aiokafka.conn
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
+    NodeNotReadyError,
     SaslAuthenticationFailed,
     UnknownTopicOrPartitionError,
     UnsupportedSaslMechanismError,
@@ -75,6 +77,21 @@ class _Connection(aiokafka.conn.AIOKafkaConnection):  # type: ignore[misc] # aio
 
 
 aiokafka.conn.AIOKafkaConnection = _Connection  # where aiokafka makes them
+_lookup = AIOKafkaClient.coordinator_lookup
+
+
+async def _coordinator_lookup(client: AIOKafkaClient, kind: int, key: str) -> int:
+    """As aiokafka's, which asserts that a broker is known.
+
+    A Kafka that is just starting tells of none yet. Who looks for a coordinator asks again where none is ready, and ended by the assertion.
+    """
+    if client.get_random_node() is None:
+        raise NodeNotReadyError("Kafka knows of no broker yet.")
+    found: int = await _lookup(client, kind, key)
+    return found
+
+
+AIOKafkaClient.coordinator_lookup = _coordinator_lookup
 
 
 def last_refusal() -> Exception | None:

@@ -248,6 +248,7 @@ Repaired since, each with a test that fails without the repair; a run above that
   waited for metadata for ever and kept partitions that the group had given to another. One of some thirty runs of `disk-full`.
 * A kicker that was killed between two writes left a final result in the journal which `disconnect.results` never got; its successor told
   another. Seen once in forty runs, with two commands of a thousand.
+* A worker ended that asked for a coordinator while Kafka was just starting and knew of no broker yet (an assertion of the client's).
 * A projector that was told to end went on until it was killed, since the Redis client had swallowed the order: one of some five.
 * A projector that started under load left out rows that a checkpoint wrote while it read the table to its end: seen once.
 * A command that ended while a rebalance gave its partition to the same kicker again had two final results.

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import aiokafka.conn
 import pytest
 import uvloop
+from aiokafka import AIOKafkaProducer
+from aiokafka.client import CoordinationType
 from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, TopicAuthorizationFailedError
 from aiokafka.protocol.admin import ApiVersionRequest
 
@@ -65,6 +67,30 @@ def test_a_question_that_nobody_answered_in_time_is_asked_again() -> None:
     assert passes(KafkaTimeoutError("Failed to get offsets by times in 8000 ms"))
     assert passes(NodeNotReadyError())
     assert not passes(TopicAuthorizationFailedError())
+
+
+async def test_a_kafka_that_knows_of_no_broker_yet_is_asked_for_the_coordinator_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """7.1: a worker that restored a partition while Kafka was just starting ended by aiokafka's assertion (chaos, seed 62)."""
+    producer = AIOKafkaProducer(transactional_id="t", bootstrap_servers="127.0.0.1:1")
+    client, nodes, asked = producer.client, [None, 7, 7], []
+
+    async def update() -> bool:
+        asked.append("metadata")
+        return True
+
+    async def send(node_id: int, _request: object) -> object:
+        asked.append(node_id)
+        return SimpleNamespace(error_code=0, coordinator_id=7)
+
+    async def ready(*_node: object, **_group: object) -> bool:
+        return True
+
+    for name, stands_in in {"get_random_node": lambda: nodes.pop(0), "force_metadata_update": update, "send": send, "ready": ready}.items():
+        monkeypatch.setattr(client, name, stands_in)
+    monkeypatch.setattr(producer._sender, "_retry_backoff", 0)
+    assert await producer._sender._find_coordinator(CoordinationType.TRANSACTION, "t") == 7
+    assert asked == ["metadata", 7]
+    producer._closed = True  # it was never started
 
 
 async def ask_in_each_turn(connection: aiokafka.conn.AIOKafkaConnection) -> None:
