@@ -63,6 +63,7 @@ class Core(Protocol):
     rejected_reasons: dict[str, int]
     event_types: dict[str, int]
     sightings: dict[str, int]
+    pending: Iterator[None] | None
 
     @property
     def next_offset(self) -> int:
@@ -84,6 +85,9 @@ class Core(Protocol):
 
     def apply(self, offset: int, kind: str, key: bytes | None, value: bytes | None, out: list[Any]) -> None:
         """Take a record of the journal; what it leads to is appended to `out`."""
+
+    def finish(self) -> None:
+        """Do what is left of `pending`, which a record leaves behind to be done before the next one."""
 
     def checkpoint(self) -> list[checkpoint.Row]:
         """The rows touched since the last call."""
@@ -223,10 +227,14 @@ class PartitionOwner:
             return
         outputs: list[Sendable] = []
         kinds = [_kind_of(record) for record in records]
-        apply = self._core.apply
+        core, apply, applied = self._core, self._core.apply, 0
         for record, kind in zip(records, kinds, strict=True):
             apply(record.offset, kind, record.key, record.value, outputs)
-        self.next_offset = records[-1].offset + 1
+            applied += 1
+            if core.pending is not None:
+                self._wait_for_pending()
+                break
+        self.next_offset = records[applied - 1].offset + 1
         if outputs:
             self._around.sender.put(outputs, self._ledger)
         if self._ledger.unacknowledged > OUTPUTS_MAX:
@@ -236,7 +244,14 @@ class PartitionOwner:
             self._due.set()
             if touched >= ROWS_FACTOR * self._settings.checkpoint_rows:
                 self._pause("rows")
-        self._count(kinds)
+        self._count(kinds[:applied])
+
+    def _wait_for_pending(self) -> None:
+        """It takes seconds where there are millions of sessions: `_own` does it in pieces, and what else was polled comes once more."""
+        self._pause("pending")
+        self._around.epoch += 1
+        self._epoch = self._around.epoch
+        self._due.set()
 
     # Its life
 
@@ -277,6 +292,8 @@ class PartitionOwner:
                     async with asyncio.timeout(wait_s):
                         await self._due.wait()
                 wait_s = self._settings.checkpoint_s
+                if self._core.pending is not None:
+                    await self._finish_pending()
                 idle = self._lane.idle_periods if self._due.is_set() or self._core.touched else idle + 1
                 self._due.clear()
                 if self._committed != self.next_offset and idle >= self._lane.idle_periods:
@@ -285,6 +302,14 @@ class PartitionOwner:
                 self._settled.set()
         finally:
             await close(producer)
+
+    async def _finish_pending(self) -> None:
+        for _ in self._core.pending or ():
+            await asyncio.sleep(0)  # heartbeats and the other partitions live, as while it is restored
+        self._core.finish()
+        if self._is_assigned():
+            self._around.consumer.seek(self.journal, self.next_offset)
+        self._resume("pending")
 
     async def _restore(self) -> AIOKafkaProducer:
         """Fence the former owner, read the table back, and go on where it says.

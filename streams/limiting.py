@@ -113,10 +113,17 @@ def enforced_by(before: Policy, after: Policy) -> frozenset[str]:
     return frozenset(limit.name for limit in after.limits if limit.on_change == "enforce" and limits.acts(limit) and limit not in known)
 
 
-def needs_sweep(before: Policy, after: Policy) -> bool:
-    """Whether a new policy concerns sessions that are open: it enforces limits on them, or moves slots of groups."""
+def concerned_from(before: Policy, after: Policy) -> int | None:
+    """With how many open sessions of its own an identity is one that a new policy may concern at once; None: it concerns nobody.
+
+    All of them where slots of groups move; where limits are enforced those who have more sessions than the least of these allows, since
+    whoever has fewer is over none.
+    """
     groups = [[limit for limit in policy.limits if limit.applies_to == "group"] for policy in (before, after)]
-    return bool(enforced_by(before, after)) or groups[0] != groups[1]
+    if groups[0] != groups[1]:
+        return 1
+    enforced = enforced_by(before, after)
+    return min(limit.max_sessions for limit in after.limits if limit.name in enforced) + 1 if enforced else None
 
 
 def sweep(step: Step, identity: str, enforced: frozenset[str], version: PolicyVersion) -> None:

@@ -50,6 +50,8 @@ class PartitionCore:
     Attributes:
         row: what the partition itself remembers. policy: the version in force.
         event_types, rejected_reasons, sightings (by outcome): counted since somebody last cleared them, for the metrics.
+        pending: what the last record left to be done before the next one, a piece at each step; None: nothing. `apply` does what is left of
+            it, so only who has other things to do between the pieces need look at it.
     """
 
     def __init__(self, partition: int, partitions: int, journal_topic: str, handlers: dict[str, Handler], table: Touched) -> None:
@@ -58,6 +60,7 @@ class PartitionCore:
         self.journal_topic = journal_topic
         self.row = PartitionRow(partition)
         self.policy = NO_POLICY
+        self.pending: Iterator[None] | None = None
         self.event_types: dict[str, int] = {}
         self.rejected_reasons: dict[str, int] = {}
         self.sightings: dict[str, int] = {}
@@ -84,6 +87,12 @@ class PartitionCore:
         for _ in self.indexing():
             pass
 
+    def finish(self) -> None:
+        """Do what is pending, in one go."""
+        for _ in self.pending or ():
+            pass
+        self.pending = None
+
     def checkpoint(self) -> list[tuple[bytes, bytes | None]]:
         """The rows touched since the last call, JSON by name, None for a tombstone; the partition's own row with its offset is the last."""
         if not self._applied:
@@ -100,6 +109,8 @@ class PartitionCore:
 
     def apply(self, offset: int, kind: str, key: bytes | None, value: bytes | None, out: list[Output]) -> None:
         """Apply one journal record; what follows from it is appended to `out`. Atomic, and never raises for what the record holds."""
+        if self.pending is not None:
+            self.finish()
         try:
             if kind == "tick":
                 self._tick(offset, value or b"", out)

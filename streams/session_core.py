@@ -138,9 +138,9 @@ class SessionCore(PartitionCore):
         handler(step, said)
         before = self.policy.policy
         self._commit(step, out)
-        if step.new_policy is not None and limiting.needs_sweep(before, self.policy.policy):
+        if step.new_policy is not None and (least := limiting.concerned_from(before, self.policy.policy)) is not None:
             enforced = limiting.enforced_by(before, self.policy.policy)
-            self._sweep(step, "policy", lambda step, identity: limiting.sweep(step, identity, enforced, self.policy), out)
+            self._sweep(step, "policy", lambda step, identity: limiting.sweep(step, identity, enforced, self.policy), out, least)
         if (spent := step.spent) is not None and spent.until_ms:  # and is not taken back
             self._sweep(step, "verdict", lambda step, identity: group_meters.sweep(step, identity, spent), out)
 
@@ -149,10 +149,10 @@ class SessionCore(PartitionCore):
             group_slots.settle(step)
         step.commit(out)
 
-    def _sweep(self, after: Step, kind: str, do: Callable[[Step, str], None], out: list[Output]) -> None:
-        """Put what is new to the sessions that are open, each identity as a change of its own, in an order that no index decides."""
-        offset, nth = after.offset, after.nth
-        for identity in sorted(self.table.open_of):
+    def _sweep(self, after: Step, kind: str, do: Callable[[Step, str], None], out: list[Output], least: int = 1) -> None:
+        """Put what is new to identities with so many open sessions, each as a change of its own, in an order that no index decides."""
+        offset, nth, open_of = after.offset, after.nth, self.table.open_of
+        for identity in sorted([identity for identity in open_of if len(open_of.keys_of(identity)) >= least]):
             step = Step(self, offset, nth)
             try:
                 do(step, identity)
@@ -242,7 +242,7 @@ class SessionCore(PartitionCore):
         self.table.touched[policy_row_key(self.partition)] = None
         self._rules.clear()
         if rearm:
-            self.table.watch_anew()
+            self.pending = self.table.watching_anew()
             passing.index(self)
 
 

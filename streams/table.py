@@ -221,11 +221,15 @@ class Table:
         self.lingering = self.identities.lingering()
         heapq.heapify(self.lingering)
 
-    def watch_anew(self) -> None:
-        """Index the open sessions' deadlines, times and places once more: the rules that they follow from have changed."""
+    def watching_anew(self) -> Iterator[None]:
+        """Index deadlines, times and places of open sessions once more, in pieces: the rules that they follow from have changed."""
         self.deadlines, self.times, self.whereabouts = {}, Timers(PARTITION_SLOT_MS), Whereabouts()
+        number = 0
         for keys in self.open_on.values():
             for key in keys:
+                if number % INDEXED_AT_ONCE == 0:
+                    yield
+                number += 1
                 self._watch(key, _unpack_session(self.rows[key]))
 
     def lingered(self, clock_ms: int) -> str | None:

@@ -182,6 +182,26 @@ async def test_a_partition_whose_outputs_pile_up_is_paused_and_the_others_go_on(
         assert await check_events(configuration, feeding) == 0
 
 
+async def test_what_a_record_leaves_to_be_done_comes_before_the_next_one_and_holds_up_no_other_partition(kafka: Kafka, prefix: str):
+    """4.9: a new policy over millions of sessions takes seconds, in which heartbeats go on; records that were polled with it come again."""
+    configuration = await make_installation(kafka.bootstrap, prefix)
+    async with feed(configuration) as feeding:
+        await feeding.send(2000)
+        await feeding.send_one(1, "policy", b"pending")
+        await feeding.send(2000)
+        async with running_worker(configuration) as worker:
+            core = next(core for core in worker.cores if core.partition == 1)
+            await until("begun", lambda: core.pending is not None)
+            at = core.next_offset
+            await feeding.send(2000)
+            await wait_for_table(configuration, feeding, {0, 2, 3})
+            assert core.next_offset == at < feeding.ends[1]
+            core.is_free = True
+            await wait_for_table(configuration, feeding)
+            assert len(worker.cores) == 4  # nobody was given up
+        assert await check_events(configuration, feeding) == 0
+
+
 async def test_more_rows_touched_than_wanted_checkpoint_at_once(kafka: Kafka, prefix: str):
     """DESIGN: per second, or 20,000 rows touched."""
     configuration = await make_installation(kafka.bootstrap, prefix, checkpoint_s=50, checkpoint_rows=10)

@@ -1,6 +1,8 @@
 """The journal's law: policy versions, what cannot be taken, atomic records, and a restart that nobody can tell (behaviours 2.8, 4.9)."""
 
 import base64
+import itertools
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from streams import deaths, limits, merge
 from streams.partition_core import POLICY_BYTES_MAX, RECORD_BYTES_MAX
 from streams.session_core import SessionCore
 from streams.step import Output
-from streams.table import Table
+from streams.table import INDEXED_AT_ONCE, Table
 from tests.support.journal import (
     Journal,
     Record,
@@ -69,6 +71,25 @@ def test_a_new_liveness_rule_holds_for_sessions_that_are_open_already() -> None:
     journal.feed(policy(Liveness(rule="interim", times=3), version=2)).pass_time(2, "ap1")
     assert journal.types() == ["session.started", "session.suspect", "session.stale", "session.ended", "disconnect.requested"]
     assert journal.command().policy_version == 2
+    journal.nothing_else()
+
+
+@pytest.mark.parametrize("taken", [0, 1, 3])
+def test_a_new_liveness_rule_is_put_to_many_sessions_in_pieces_and_to_all_of_them_before_the_next_record(taken: int) -> None:
+    """4.9: who has heartbeats to send takes some of the pieces; what comes of it is the same."""
+    sessions = [start(f"s{number}", f"user{number}", interim_interval_s=10 + number % 7) for number in range(2 * INDEXED_AT_ONCE + 1)]
+    journal = play(tick(0), policy(Liveness(rule="interim", times=100)), *sessions).pass_time(50, "ap1")
+    journal.events()
+    journal.feed(policy(Liveness(rule="interim", times=3), version=2))
+    pieces = journal.core.pending
+    assert pieces is not None
+    assert len(list(itertools.islice(pieces, taken))) == taken
+    journal.pass_time(2, "ap1")
+    assert journal.core.pending is None
+    told = Counter((event.type, event.acct_session_id) for event in journal.events())
+    assert set(told.values()) == {1}
+    assert Counter(type_ for type_, _ in told) == dict.fromkeys(("session.stale", "session.ended", "disconnect.requested"), len(sessions))
+    assert len(journal.commands()) == len(sessions)
     journal.nothing_else()
 
 

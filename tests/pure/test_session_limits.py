@@ -1,10 +1,14 @@
 """Limits per user in the journal: who breaches, who goes, who holds a slot (behaviours 4.1, 4.2, 4.4, 4.5, 4.9, section 6 for users)."""
 
+import random
+from collections import Counter
+
 import pytest
 
 from schemas.disconnect import Outcome
 from schemas.event import RecordRef
 from schemas.policy import Limit
+from streams import limiting
 from streams.limiting import BECAUSE_MAX, HOLDS_MAX
 from tests.support.journal import Journal, groups, interim, mac_of, play, policy, result, start, stop, tick, user_limit
 
@@ -449,6 +453,31 @@ def test_enforcing_is_the_same_whatever_order_the_sessions_came_in_after_a_resto
     commands = [journal.feed(rule).commands() for journal in (there, restored)]
     assert [command.identity for command in commands[0]] == ["al", "bob"]
     assert commands[0] == commands[1]
+
+
+@pytest.mark.python_core
+@pytest.mark.parametrize("count", ["sessions", "devices"])
+def test_a_rule_is_put_to_nobody_who_has_too_few_sessions_to_be_over_it_and_the_same_comes_of_it(
+    monkeypatch: pytest.MonkeyPatch, count: str
+) -> None:
+    """4.9: with millions of sessions a new version is applied in the time that those take who may be over it."""
+    chance = random.Random(7)
+    records = [start(f"s{n}", f"user{chance.randrange(40)}", at_s=n, mac=f"02-00-00-00-00-{chance.randrange(99):02d}") for n in range(100)]
+    rules = user_limit(4, "four", count=count, on_change="enforce"), user_limit(3, "three", victim="oldest", on_change="enforce")
+    asked: list[str] = []
+    sweep = limiting.sweep
+    monkeypatch.setattr(limiting, "sweep", lambda step, identity, *others: (asked.append(identity), sweep(step, identity, *others))[1])
+    told = play(*records).feed(policy(*rules))
+    few, asked[:] = list(asked), []
+    monkeypatch.setattr(limiting, "concerned_from", lambda before, after: 1)
+    everybody = play(*records).feed(policy(*rules))
+    sessions = Counter(record.key for record in records)
+    assert few == sorted(str(key, "utf-8") for key, number in sessions.items() if number > 3)
+    assert 0 < len(few) < len(asked) == len(sessions)
+    assert told.commands() == everybody.commands()
+    assert told.events() == everybody.events()
+    told.nothing_else()
+    everybody.nothing_else()
 
 
 # -- 4.9: why ------------------------------------------------------------------------------------------------------------------------------

@@ -67,7 +67,8 @@ def test_indexes_kept_up_are_the_indexes_built_anew(
     assert {nas: set(keys) for nas, keys in table.open_on.items()} == {nas: set(keys) for nas, keys in other.open_on.items()}
     assert (table.ended_of, table.open_count) == (other.ended_of, other.open_count)
     if watched_anew:
-        table.watch_anew()
+        for _ in table.watching_anew():
+            pass
     assert drained(table) == drained(other)
 
 
