@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from agents.broker import BrokerError
 from agents.kafka_client import topic_name
 from agents.topic_admin import admin_client
 from schemas.codec import dumps
@@ -121,7 +122,7 @@ async def run(names: Sequence[str], seed: int, pace: Pace, out: Path, shared: Lo
                         await dump(scene)
     except NotHereError as why:
         outcome = outcome._replace(skipped=str(why))
-    except (AssertionError, TimeoutError) as why:
+    except (AssertionError, TimeoutError, BrokerError) as why:
         outcome = outcome._replace(failed=f"{type(why).__name__}: {why}")
     if outcome.is_whole:
         shutil.rmtree(directory)
