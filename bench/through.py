@@ -1,8 +1,8 @@
 """Accounting all the way through: answered, durable, decided, events and rows written, with the worker behind the ingest on the same cores.
 
 Closed loop first, as fast as it goes, each server at the window at which it was fastest in a short round: what counts is the time until the
-worker has applied the last record too. Then at a little less than that, in an open loop: whether the worker stays level. Against FreeRADIUS
-with its flat file, which keeps no state, in turn.
+worker has applied the last record too. Against FreeRADIUS with its flat file, which keeps no state, in turn. Then in an open loop at the share of
+FreeRADIUS's rate that is wanted, or at a little less than our own where that is less: whether the worker stays level.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from agents.kafka_client import client_settings, topic_name
 from bench.freeradius import FreeRadius
 from bench.report import Report, middle, spread
 from bench.rig import PARTITIONS, Child, FailedError, Rig, cpu_s_of
+from bench.targets import THROUGH_WANTED
 from bench.worker import put_policy
 from schemas.configuration import Configuration
 from schemas.topics import ACCOUNTING
@@ -111,6 +112,8 @@ async def measure(rig: Rig) -> Report:
     finally:
         await peer.stop()
     rate = LEVEL_SHARE * middle([one["through_s"] for one in rounds])
+    if against:
+        rate = min(rate, THROUGH_WANTED * middle([one["packets_s"] for one in against]))
     async with product(rig, "through-level") as running:
         level = await running.following.during(rig.send(running.port, window=OPEN_WINDOW, seconds=rig.sizes.through_s, rate=rate))
     level |= {"rate": rate, "lag_max": max(running.following.lags), "lag_max_s": max(running.following.lags) / rate}
