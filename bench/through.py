@@ -1,8 +1,8 @@
 """Accounting all the way through: answered, durable, decided, events and rows written, with the worker behind the ingest on the same cores.
 
-Closed loop first, as fast as it goes, each server at the window at which it was fastest in a short round: what counts is the time until the
-worker has applied the last record too. Against FreeRADIUS with its flat file, which keeps no state, in turn. Then in an open loop at the share of
-FreeRADIUS's rate that is wanted, or at a little less than our own where that is less: whether the worker stays level.
+Closed loop first, as fast as it goes, each server at the window at which it was fastest in a short round: what counts is the time until
+the worker has applied the last record too. Against FreeRADIUS with its flat file, which keeps no state, in turn. Then in an open loop at
+the share of FreeRADIUS's rate that is wanted, or at a little less than our own where that is less: whether the worker stays level.
 """
 
 import asyncio
