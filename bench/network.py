@@ -28,6 +28,7 @@ _TIMESPEC = struct.Struct("@qq")
 _START, _STOP, _INTERIM = 1, 2, 3
 _ADMIN_RESET = 6
 _CYCLE = 10
+_STOP_TURN = 2
 _BREACH_AFTER = 50
 _STOP_AFTER = 500
 _INTERIMS = (60, 110, 160, 210, 260, 310, 360)
@@ -167,15 +168,19 @@ class Network:
             nas.close()
 
     async def run(self, rate_s: int, warm_s: float, measured_s: float, straggle_s: float = 15.0) -> list[Breach]:
-        """Send records at a rate; the breaches among them, without those of the warm-up."""
+        """Send records at a rate; the breaches among them, without those of the warm-up. Everybody logs out at the end."""
         measured: list[Breach] = []
         first = round(rate_s * warm_s)
         async for number in paced(rate_s, round(rate_s * (warm_s + measured_s))):
             breach = self._send(*divmod(number, _CYCLE))
             if breach is not None and number >= first:
                 measured.append(breach)
-        self._persons_before += number // _CYCLE + 1
         await self._until_told(measured, straggle_s)
+        last, turn = divmod(number, _CYCLE)
+        for person in range(max(0, last - _STOP_AFTER + (turn >= _STOP_TURN)), last + 1):
+            self._say(_STOP, person, "a")  # or it would be found dead in a later run, rightly, and told to go
+        await self._until_told([], straggle_s)
+        self._persons_before += last + 1
         return measured
 
     async def one(self, within_s: float) -> Breach:
@@ -207,7 +212,7 @@ class Network:
         """The `turn`-th record of ten: a login, a login that breaches, a logout, and seven Interims of others."""
         if turn == 1 and person >= _BREACH_AFTER:
             return self._say(_START, person - _BREACH_AFTER, "b")
-        if turn == 2 and person >= _STOP_AFTER:
+        if turn == _STOP_TURN and person >= _STOP_AFTER:
             return self._say(_STOP, person - _STOP_AFTER, "a")
         ago = _INTERIMS[turn - 3] if turn >= 3 else 0
         return self._say(_INTERIM if turn else _START, person - (ago if person >= ago else 0), "a")
