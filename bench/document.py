@@ -1,5 +1,8 @@
 """docs/benchmarks.md and its plots, from what the parts wrote: `python -m bench.document [DIRECTORY]` writes them from var/bench/*.json.
 
+What each part measured last is kept beside the plots (docs/benchmarks/*.json), so that parts can be measured in several sittings, also on
+other machines; a short round never takes the place of a full one.
+
 Theory of operation: `compose` is pure (data in, files' texts out); what a part measured stands in its own table, what was to be reached in
 one table at the top, and what was not measured is said there and in the part's place.
 """
@@ -12,7 +15,7 @@ from typing import Any
 from bench.plots import chart, cumulative
 from bench.rig import ROOT
 from bench.targets import outcomes
-from schemas.codec import loads
+from schemas.codec import dumps, loads
 
 DOCUMENT = ROOT / "docs/benchmarks.md"
 PLOTS = "benchmarks"
@@ -20,8 +23,9 @@ INTRODUCTION = """# Benchmarks
 
 Written by `make bench`; every figure is from a run on the machine and the code named below, and every peer ran in the same run, in turn
 with us. `make bench QUICK=1` prints the same tables in some five minutes. `python -m bench --only PART` measures one part,
-`python -m bench.document` writes this file anew from what was measured last.
+`python -m bench.document` writes this file anew from what was measured last, which docs/benchmarks/*.json hold.
 """
+SIZES = ("tiny", "quick", "full")
 
 Part = Mapping[str, Any]
 
@@ -119,16 +123,23 @@ def _plots(parts: Mapping[str, Part]) -> dict[str, str]:
 
 
 def write(parts: Mapping[str, Part], names: Sequence[str], document: Path = DOCUMENT) -> list[Path]:
-    """Write the document and its plots; the files. Plots of an earlier run that this one has not are removed."""
+    """Write the document, its plots, and what is kept of each part; the files. Plots that nothing is drawn for any more are removed."""
+    kept = read(document.parent / PLOTS)
     for old in (document.parent / PLOTS).glob("*.svg"):
         old.unlink()
+    parts = kept | {name: part for name, part in parts.items() if _size(part) >= _size(kept.get(name, {}))}
     written = []
-    for name, text in compose(parts, names).items():
+    for name, text in (compose(parts, names) | {f"{PLOTS}/{name}.json": dumps(part) + "\n" for name, part in parts.items()}).items():
         file = document if name == "benchmarks.md" else document.parent / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         written.append(file)
     return written
+
+
+def _size(part: Part) -> int:
+    """What it may take the place of: of nothing larger; one that failed, of nothing."""
+    return SIZES.index(part["machine"]["size"]) if "table" in part else -1
 
 
 if __name__ == "__main__":

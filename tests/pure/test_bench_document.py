@@ -1,11 +1,12 @@
 """The bench's document, from canned figures: what it says of a target that is met, missed or not measured, and what it leaves out."""
 
 import xml.etree.ElementTree as ET
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.document import compose, table
+from bench.document import compose, table, write
 from bench.overload import recovered_after_s
 from bench.plots import POINTS_MAX, chart, cumulative, short
 from bench.targets import TARGETS, outcomes
@@ -121,6 +122,25 @@ def test_the_document_holds_each_parts_table_and_says_what_was_not_measured():
     assert "Not a full run" not in text
     assert "  \n" not in text
     assert all(len(content) < 100_000 for content in files.values())
+
+
+def test_parts_are_kept_for_the_next_sitting_and_a_short_round_takes_no_full_ones_place(tmp_path: Path):
+    document = tmp_path / "benchmarks.md"
+    short = {"machine": MACHINE | {"size": "quick", "commit": "of-the-short-one"}}
+    write({"ingest": ingest(), "kicks": {"machine": MACHINE, "failed": "no broker"}}, ["ingest", "scale", "kicks"], document)
+    write({"ingest": part("Short") | short, "scale": scale() | short}, ["ingest", "scale", "kicks"], document)
+    text = document.read_text()
+    assert "## Answered\n" in text
+    assert "## Short\n" not in text
+    assert "## Scale\n" in text
+    assert "## kicks\n\nNot measured: no broker\n" in text
+    write({"scale": {"machine": MACHINE, "failed": "no memory"}, "kicks": part("Kicks")}, ["ingest", "scale", "kicks"], document)
+    text = document.read_text()
+    assert "no memory" not in text
+    assert "## Scale\n" in text
+    assert "## Kicks\n" in text
+    assert sorted(file.stem for file in (tmp_path / "benchmarks").glob("*.json")) == ["ingest", "kicks", "scale"]
+    assert len(list((tmp_path / "benchmarks").glob("*.svg"))) == 3
 
 
 def test_a_run_that_was_not_full_says_so_and_parts_of_several_runs_name_each_machine():
