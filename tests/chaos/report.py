@@ -248,8 +248,8 @@ Repaired since, each with a test that fails without the repair; a run above that
   waited for metadata for ever and kept partitions that the group had given to another. One of some thirty runs of `disk-full`.
 * A kicker that was killed between two writes left a final result in the journal which `disconnect.results` never got; its successor told
   another. Seen once in forty runs, with two commands of a thousand.
-* A worker ended that asked for a coordinator while Kafka knew of no broker: it was just starting, or so short of time that its controller
-  had fenced it (an assertion of the client's). Two runs beside other work, with seed 62.
+* A worker ended that asked for a coordinator while Kafka told of no broker (an assertion of the client's). Two runs as a scene began, with
+  seed 62, on a machine that had no time for them.
 * A projector that was told to end went on until it was killed, since the Redis client had swallowed the order: one of some five.
 * A projector that started under load left out rows that a checkpoint wrote while it read the table to its end: seen once.
 * A command that ended while a rebalance gave its partition to the same kicker again had two final results.
