@@ -14,7 +14,6 @@ back and there is no answer.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import secrets
 import time
@@ -24,6 +23,7 @@ from functools import cache
 from aiokafka.structs import ConsumerRecord
 
 from agents import metrics
+from agents.garbage import settle
 from agents.health import Health
 from agents.promises import PromiseNotKeptError, Promises
 from agents.tasks import end
@@ -46,7 +46,7 @@ FOLLOW_S = 0.000_25
 """The same when questions are answered: one waits for both readers, and for each of its own steps anew."""
 FOLLOW_RECORDS_MAX = 64
 """So many records are unpacked at once: no question has its turn meanwhile."""
-GC_THRESHOLDS = (10_000, 20, 100)
+YOUNG = 10_000
 """Reservations stay for half a minute; to look for circles among 20,000 of them takes 17 ms, in which nobody is answered."""
 LOOK_S = 1.0
 RESERVATION_BYTES = 9
@@ -160,8 +160,7 @@ class Admission:
         self.view = view
         desk = self._desk = Desk(view, IdentityRules(self._configuration.identity), reservations, own.redirect, _now_ms())
         self.listeners.insert(0, lambda moved: desk.moved(moved, _now_ms()))
-        gc.freeze()  # what was read stays: nobody has to walk it again and again
-        gc.set_threshold(*GC_THRESHOLDS)
+        settle(YOUNG)
         self._is_open.set()
         log.info("the directory is read: %d open sessions", len(view))
 

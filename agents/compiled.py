@@ -1,4 +1,4 @@
-"""The core as machine code: `streams/` built by mypyc out of the very files that are read here, used where it was built from exactly these.
+"""The core as machine code: `streams/` built out of the very files that are read here, used where it was built from exactly these.
 
 What lives here: whether there is such a build and how it comes into use. What may not: building it (`deploy/compile.py`, `make compile`).
 
@@ -28,7 +28,7 @@ FINGERPRINT: Final = "fingerprint"
 def fingerprint() -> str:
     """Of all that a build depends on: the core, what it takes its types and constants from, and this Python; hexadecimal."""
     seen = hashlib.sha256(str(sysconfig.get_config_var("EXT_SUFFIX")).encode())
-    for path in sorted((*SOURCES.rglob("*.py"), *(SOURCES.parent / "schemas").rglob("*.py"))):
+    for path in sorted((*SOURCES.rglob("*.py"), *SOURCES.rglob("*.pxd"), *(SOURCES.parent / "schemas").rglob("*.py"))):
         seen.update(f"\0{path.relative_to(SOURCES.parent)}\0".encode() + path.read_bytes())
     return seen.hexdigest()
 

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from agents import metrics
+from agents.garbage import settle
 from agents.health import Health
 from agents.journal_writer import ACCOUNTING_KIND, TICK_KIND, Headers, Item, JournalWriter, Lane
 from agents.radsec import Radsec
@@ -336,6 +337,7 @@ async def run_ingest(
     ingest, hang_up = Ingest(configuration, health), contextlib.ExitStack()
     health.not_ready("connecting to Kafka")
     tasks = [asyncio.create_task(ingest.writer.run()), asyncio.create_task(ingest.tick()), asyncio.create_task(_set(stop))]
+    settle()
     try:
         ingest.start()
         for address in ingest.addresses:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import random
 import time
@@ -30,6 +29,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
 
 from agents import metrics
+from agents.garbage import settle
 from agents.health import Health
 from agents.kafka_client import client_settings, close, prefixed, start_patiently, topic_name
 from agents.kick_ports import SourcePorts
@@ -58,8 +58,6 @@ POLL_RECORDS = 100
 WRITE_SPACING_S = 0.02
 """Between two batches of results of a partition. Sent as they come they would be twenty times as many, and cost Kafka more than us."""
 HOUSEKEEPING_S = 1.0
-GC_THRESHOLDS = (50_000, 20, 100)
-"""A kick is some fifty objects that live for a second; looking for circles among them each 700 allocations took a sixth of the time."""
 ACCEPTED_SHOWN_MAX = 100
 """Attribute sets that the metrics tell apart; there are as many as the profiles have, and what 403 makes of them."""
 RETRY_S = 0.5
@@ -395,8 +393,7 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
             self._consumer.resume(place)
             self._full.discard(number)
             self._reading.add(number)
-        gc.freeze()  # profiles, dictionaries, code: they stay, nobody has to walk them again and again
-        gc.set_threshold(*GC_THRESHOLDS)
+        settle()
         self._health.ready()
 
     def _forget(self, command_ids: Iterable[str]) -> None:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import time
 from collections import Counter
@@ -32,6 +31,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from agents import checkpoint, metrics
+from agents.garbage import settle
 from agents.kafka_client import close, passes, prefixed, topic_name
 from agents.restore import OffsetGoneError, find_start, read_table
 from agents.sender import Ledger, Sendable, Sender
@@ -49,8 +49,6 @@ ROWS_FACTOR = 4
 """A partition is paused while it has touched this many times `checkpoint_rows` since the checkpoint that is under way."""
 TRIES_MAX = 6
 """Checkpoints that Kafka refused in a row, after which a partition stands still."""
-GC_THRESHOLDS = (50_000, 20, 20)
-"""A poll's outputs are no garbage before they are sent: looking for some at every 700th object costs a tenth of a Start's time."""
 RETRY_S = 0.2
 RESTORES_AT_ONCE = 4
 
@@ -337,8 +335,7 @@ class PartitionOwner:
         self._core, self._ledger = core, Ledger(self._on_acknowledged)
         self.next_offset = self._committed = start
         self._count(())  # what is open is told at once, also where no record comes
-        gc.freeze()  # rows and indexes stay: the garbage collector need not walk them
-        gc.set_threshold(*GC_THRESHOLDS)
+        settle()
         metrics.RESTORE_S.observe(time.monotonic() - started_s)
         self._run()
         return producer

@@ -4,7 +4,6 @@ decode: `getmany` and msgspec, which no consumer in Python can be faster than. a
 inside `SessionCore.apply` counts, and what its checkpoints take is told beside it.
 """
 
-import gc
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -15,6 +14,7 @@ import uvloop
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
+from agents.garbage import settle
 from agents.kafka_client import client_settings, topic_name
 from agents.poll import FETCH_BYTES, FETCH_WAIT_MS, POLL_RECORDS, POLL_TIMEOUT_MS
 from agents.settings import load_settings
@@ -70,7 +70,7 @@ async def apply(configuration: Configuration) -> dict[str, Any]:
     journal = topic_name(configuration, ACCOUNTING)
     partitions = configuration.kafka.partitions
     cores = [SessionCore(number, partitions, journal) for number in range(partitions)]
-    gc.freeze()  # as the worker after its restore
+    settle()
     seconds, cpu_s, checkpoint_s, records, outputs, rows = 0.0, 0.0, 0.0, 0, 0, 0
     async for poll in _polls(configuration):
         for place, some in poll.items():

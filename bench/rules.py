@@ -7,7 +7,7 @@ Users are in two of ten groups each, some are guests; a rule that names a group 
 import gc
 import time
 
-from agents.partition_owner import GC_THRESHOLDS
+from agents.garbage import settle
 from bench.report import Report, middle, spread
 from bench.rig import Rig
 from schemas.accounting import AccountingRecord
@@ -87,7 +87,7 @@ def per_second(policy: Policy, records: list[Record]) -> float:
     for offset, (kind, key, value) in enumerate(records[:first], 1):
         core.apply(offset, kind, key, value, out)
     gc.collect()
-    gc.set_threshold(*GC_THRESHOLDS)  # as the worker sets them
+    settle()
     began_s = time.process_time()
     for offset, (kind, key, value) in enumerate(records[first:], first + 1):
         core.apply(offset, kind, key, value, out)

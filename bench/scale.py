@@ -16,7 +16,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from agents.partition_owner import GC_THRESHOLDS
+from agents.garbage import settle
 from bench.report import Report, middle
 from bench.rig import ROOT, FailedError, Rig
 from schemas.accounting import AccountingRecord
@@ -100,7 +100,7 @@ def build(sessions: int, file: Path) -> dict[str, Any]:
         bytes_per_session, records_per_s of CPU, quiet_ms and deadly_ms of each tick, deaths; enforced_ms and rearmed_ms of policies that
         make a limit or the liveness rule another one.
     """
-    gc.set_threshold(*GC_THRESHOLDS)
+    settle()
     clocked = Clocked(SessionCore(0, 1, ACCOUNTING.name))
     policy = Policy(limits=(Limit("devices", "user", 5),), liveness=(Liveness("interim", times=TIMES),))
     clocked.publish(1, policy)

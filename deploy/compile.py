@@ -1,8 +1,9 @@
 # ruff: noqa: INP001 - a script, and no package
-"""`make compile`: build what is on the way of a record with mypyc into streams/.compiled, where `agents.compiled` finds it.
+"""`make compile`: build what is on the way of a record into streams/.compiled, where `agents.compiled` finds it.
 
-Needs a C compiler and Python's headers. What is compiled: the cores of ingest, session agent and group agent, and all that they import of
-`streams`, but for modules with msgspec structs, whose classes are made at run time.
+Needs a C compiler and Python's headers. What is compiled by mypyc: the cores of ingest, session agent and group agent, and all that they
+import of `streams`, but for modules with msgspec structs, whose classes are made at run time. A module with a .pxd beside it, which gives
+C's types to its names, is compiled by Cython: mypyc has no quick way for octets and slices of them.
 """
 
 import ast
@@ -20,21 +21,29 @@ from agents import compiled  # noqa: E402 - after the path to it
 CORES = ("streams.ingest_step", "streams.duplicates", "streams.talking", "streams.session_core", "streams.group_core")
 GROUP = "curfew_streams"
 BUILD = ROOT / "build/compile"
+CYTHON = {"language_level": 3, "annotation_typing": False}
+"""Annotations are mypy's: what is an `int` there may have more bits than one of C's."""
 
 
 def main() -> int:
     """Build it, unless there is one of exactly these sources."""
     if compiled.is_current():
         return 0
-    from mypyc.build import mypycify  # noqa: PLC0415 - not to be had where nothing is built
-    from setuptools import Distribution  # noqa: PLC0415
+    from Cython.Build import cythonize  # noqa: PLC0415 - not to be had where nothing is built
+    from mypyc.build import mypycify  # noqa: PLC0415
+    from setuptools import Distribution, Extension  # noqa: PLC0415
     from setuptools.errors import BaseError  # noqa: PLC0415
 
     named = compiled.fingerprint()
     shutil.rmtree(BUILD, ignore_errors=True)
     BUILD.mkdir(parents=True)
     os.chdir(ROOT)  # modules are named by their path from here
-    extensions = mypycify(modules(), opt_level="2", debug_level="0", group_name=GROUP, target_dir=str(BUILD / "c"))
+    found = modules()
+    typed = [path for path in found if Path(path).with_suffix(".pxd").exists()]
+    by_mypyc = [path for path in found if path not in typed]
+    extensions = mypycify(by_mypyc, opt_level="2", debug_level="0", group_name=GROUP, target_dir=str(BUILD / "c"))
+    by_cython = [Extension(path.removesuffix(".py").replace("/", "."), [path], extra_compile_args=["-g0"]) for path in typed]
+    extensions += cythonize(by_cython, build_dir=str(BUILD / "c"), compiler_directives=CYTHON, quiet=True)
     build = Distribution({"name": GROUP, "ext_modules": extensions}).get_command_obj("build_ext")
     build.build_lib, build.build_temp = str(BUILD / "lib"), str(BUILD / "temp")
     build.ensure_finalized()

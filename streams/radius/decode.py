@@ -99,7 +99,9 @@ def _converter(kind: int) -> Converter:
     return CONVERTERS.get(_attribute(kind).type, opaque)
 
 
-_TABLE: Final = [(_way(kind), *_destination(kind)) for kind in range(256)]
+_WAY: Final = bytes(_way(kind) for kind in range(256))
+_KEY: Final = [_destination(kind)[1] for kind in range(256)]
+_IS_FIELD: Final = bytes(_destination(kind)[0] for kind in range(256))
 _NAMES: Final = [_attribute(kind).name for kind in range(256)]
 _CONVERTER: Final = [_converter(kind) for kind in range(256)]
 
@@ -120,43 +122,43 @@ def decode_accounting(packet: bytes) -> Decoded:
     dropped: list[str] = []
     proxy_states: list[bytes] = []
     fragments: Fragments = {}
-    from_bytes, table, decimal = int.from_bytes, _TABLE, DECIMAL
-    end = packet[2] << 8 | packet[3]
+    ways, keys, is_field, decimal, from_bytes = _WAY, _KEY, _IS_FIELD, DECIMAL, int.from_bytes
+    data = packet  # octets to the compiled core (`decode.pxd`)
+    end = data[2] << 8 | data[3]
     at = HEADER_OCTETS
     while at < end:
-        kind = packet[at]
-        following = at + packet[at + 1]
-        octets = packet[at + 2 : following]
-        at = following
-        way, is_field, key = table[kind]
+        kind = data[at]
+        begin = at + 2
+        at += data[at + 1]
+        way = ways[kind]
         value: Value | None
         if way <= _OPAQUE:
             try:
-                value = octets.decode()
+                value = data[begin:at].decode("utf-8")
             except UnicodeDecodeError:
-                value = as_base64(octets)
+                value = as_base64(data[begin:at])
             else:
                 if way == _OPAQUE and not value.isprintable():
-                    value = as_base64(octets)
-        elif way == _INTEGER and len(octets) == 4:
-            value = from_bytes(octets)
-        elif way == _IPADDR and len(octets) == 4:
-            a, b, c, d = octets
-            value = f"{decimal[a]}.{decimal[b]}.{decimal[c]}.{decimal[d]}"
+                    value = as_base64(data[begin:at])
+        elif way == _INTEGER and at - begin == 4:
+            value = from_bytes(data[begin:at])
+        elif way == _IPADDR and at - begin == 4:
+            value = f"{decimal[data[begin]]}.{decimal[data[begin + 1]]}.{decimal[data[begin + 2]]}.{decimal[data[begin + 3]]}"
         elif way == _COMPOSITE:
-            _take_composite(_composite(kind, octets, fields, fragments), fields, attributes, dropped)
+            _take_composite(_composite(kind, data[begin:at], fields, fragments), fields, attributes, dropped)
             continue
         elif way == _PROXY_STATE:
-            proxy_states.append(octets)
+            proxy_states.append(data[begin:at])
             continue
         elif way == _IGNORE:
             continue
         else:
-            value = _CONVERTER[kind](octets)
+            value = _CONVERTER[kind](data[begin:at])
             if value is None:
                 dropped.append(_NAMES[kind])
                 continue
-        store = fields if is_field else attributes
+        store = fields if is_field[kind] else attributes
+        key = keys[kind]
         if key in store:
             _keep_again(store[key], value, _NAMES[kind], attributes)
         else:
