@@ -17,8 +17,9 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from itertools import chain
 
 from aiokafka.structs import ConsumerRecord
 
@@ -46,8 +47,8 @@ FOLLOW_S = 0.000_25
 """The same when questions are answered: one waits for both readers, and for each of its own steps anew."""
 FOLLOW_RECORDS_MAX = 64
 """So many records are unpacked at once: no question has its turn meanwhile."""
-YOUNG = 10_000
-"""Reservations stay for half a minute; to look for circles among 20,000 of them takes 17 ms, in which nobody is answered."""
+GARBAGE = (2_000, 5)
+"""Reservations and what events tell stay for a while; to look for circles among 10,000 objects takes 10 ms, in which nobody is answered."""
 LOOK_S = 1.0
 RESERVATION_BYTES = 9
 
@@ -69,11 +70,18 @@ class Admission:
         promises: takes what logins were let in with; to be run beside.
     """
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, on_open: Callable[[], object] = lambda: None) -> None:
+        """Nothing is read before `run`.
+
+        Args:
+            configuration: where Kafka is, and the rules of reservations.
+            on_open: called when the table was read and questions are answered.
+        """
         self.view: LiveView | None = None
         self.listeners: list[Callable[[Moved], object]] = []
         self.promises = Promises(configuration)
         self._configuration = configuration
+        self._on_open = on_open
         self._desk: Desk | None = None
         self._is_open = asyncio.Event()
 
@@ -87,12 +95,19 @@ class Admission:
         if self._desk is None:
             _answers("not-ready").inc()
             raise NotReadyError
-        answer = self._desk.ask(question, _now_ms(), secrets.token_urlsafe(RESERVATION_BYTES))
+        answer = self._asked(self._desk, question)
         if question.session_timeout_s is not None and answer.reservation is not None:
             await self._promise(self._desk, question, answer.reservation)
-        outcome = "refused" if not answer.allowed else "open-already" if answer.reservation is None else "allowed"
-        _answers(outcome).inc()
-        return answer
+        return _counted(answer)
+
+    def ask_now(self, question: Question) -> Answer | None:
+        """As `ask`; None where the answer takes more than the desk itself. Nothing has happened then."""
+        if self._desk is None or question.session_timeout_s is not None:
+            return None
+        return _counted(self._asked(self._desk, question))
+
+    def _asked(self, desk: Desk, question: Question) -> Answer:
+        return desk.ask(question, _now_ms(), secrets.token_urlsafe(RESERVATION_BYTES))
 
     async def _promise(self, desk: Desk, question: Question, reservation: str) -> None:
         hold_ms = round(self._configuration.admission.reservation_s * 1000)
@@ -139,6 +154,7 @@ class Admission:
             checkpoints_ms = await _restore(view, table)
             await events.seek_to_times({number: at_ms - EVENTS_BEFORE_CHECKPOINT_MS for number, at_ms in checkpoints_ms.items()})
             self.open(view)
+            self._on_open()
             health.ready()
             following = [
                 asyncio.create_task(_follow(table, self._row)),
@@ -160,20 +176,22 @@ class Admission:
         self.view = view
         desk = self._desk = Desk(view, IdentityRules(self._configuration.identity), reservations, own.redirect, _now_ms())
         self.listeners.insert(0, lambda moved: desk.moved(moved, _now_ms()))
-        settle(YOUNG)
+        settle(*GARBAGE)
         self._is_open.set()
         log.info("the directory is read: %d open sessions", len(view))
 
-    def _row(self, record: ConsumerRecord[bytes, bytes]) -> None:
+    def _row(self, record: ConsumerRecord[bytes, bytes]) -> Iterator[None]:
         if self.view is not None:
-            for moved in self.view.partitions[record.partition].take_row(record.key or b"", record.value):
+            for moved in self.view.partitions[record.partition].taking_row(record.key or b"", record.value):
                 self._tell(moved)
+                yield
 
-    def _event(self, record: ConsumerRecord[bytes, bytes]) -> None:
+    def _event(self, record: ConsumerRecord[bytes, bytes]) -> tuple[()]:
         if self.view is not None:
             moved = self.view.partitions[record.partition].take_event(record.value)
             if moved is not None:
                 self._tell(moved)
+        return ()
 
     def _tell(self, moved: Moved) -> None:
         for listener in self.listeners:
@@ -188,6 +206,12 @@ class Admission:
                 for habit in HABITS:
                     metrics.NAS_HABITS.labels(habit).set(self.view.habits.counts[habit])
             await asyncio.sleep(LOOK_S)
+
+
+def _counted(answer: Answer) -> Answer:
+    outcome = "refused" if not answer.allowed else "open-already" if answer.reservation is None else "allowed"
+    _answers(outcome).inc()
+    return answer
 
 
 def _now_ms() -> float:
@@ -211,12 +235,11 @@ async def _restore(view: LiveView, table: TopicReader) -> dict[int, int]:
     return checkpoints_ms
 
 
-async def _follow(reader: TopicReader, take: Callable[[ConsumerRecord[bytes, bytes]], None]) -> None:
-    """Give every record to `take` as it comes, in pieces that leave room for questions."""
+async def _follow(reader: TopicReader, take: Callable[[ConsumerRecord[bytes, bytes]], Iterable[None]]) -> None:
+    """Give every record to `take` as it comes, in pieces that leave room for questions; what `take` gives are pieces of a record's work."""
     pause_s = time.monotonic() + FOLLOW_S
     async for record in reader.as_they_come(records_max=FOLLOW_RECORDS_MAX):
-        if record is not None:
-            take(record)
-        if time.monotonic() > pause_s:
-            await asyncio.sleep(0)
-            pause_s = time.monotonic() + FOLLOW_S
+        for _ in chain(() if record is None else take(record), (None,)):
+            if time.monotonic() > pause_s:
+                await asyncio.sleep(0)
+                pause_s = time.monotonic() + FOLLOW_S

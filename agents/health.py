@@ -14,6 +14,7 @@ import contextlib
 import errno
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -21,6 +22,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from agents.short_way import Answer, ShortWay
 from schemas.codec import JsonValue, dumps
 from schemas.configuration import Configuration, endpoint
 from schemas.errors import CurfewError
@@ -65,7 +67,12 @@ class Health:
 
 @contextlib.asynccontextmanager
 async def serve_health(
-    configuration: Configuration, health: Health, *, metrics_dir: Path | None = None, routes: Sequence[web.RouteDef] = ()
+    configuration: Configuration,
+    health: Health,
+    *,
+    metrics_dir: Path | None = None,
+    routes: Sequence[web.RouteDef] = (),
+    plain: Answer | None = None,
 ) -> AsyncIterator[str]:
     """Answer for a part as long as the block runs.
 
@@ -74,6 +81,7 @@ async def serve_health(
         health: what is told.
         metrics_dir: where this process's children keep their metrics; by default what `PROMETHEUS_MULTIPROC_DIR` says.
         routes: what is answered there beside.
+        plain: answers what it can of these by a short way (`agents.short_way`).
 
     Yields:
         Where it listens: `http://127.0.0.1:8181`, `unix:/path`, or an empty text.
@@ -87,12 +95,17 @@ async def serve_health(
         return
     runner = web.AppRunner(_application(health, metrics_dir, routes), access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
+    connection = partial(_connection, runner, plain)
     try:
         if unix:
-            await web.UnixSite(runner, unix).start()
-            yield f"unix:{unix}"
+            server = await asyncio.get_running_loop().create_unix_server(connection, unix)
+            where = f"unix:{unix}"
         else:
-            yield await _listen(runner, configuration.http.listen)
+            server, where = await _listen(connection, configuration.http.listen)
+        try:
+            yield where
+        finally:
+            server.close()
     finally:
         await runner.cleanup()
 
@@ -146,15 +159,20 @@ def _json(status: int, value: JsonValue) -> web.Response:
     return web.Response(status=status, text=dumps(value) + "\n", content_type="application/json")
 
 
-async def _listen(runner: web.AppRunner, listen: str) -> str:
-    """Bind the TCP address and return the URL, with the port that the system chose for 0."""
+def _connection(runner: web.AppRunner, plain: Answer | None) -> asyncio.Protocol:
+    assert runner.server is not None  # noqa: S101 - since its setup
+    connection: asyncio.Protocol = runner.server()
+    return connection if plain is None else ShortWay(plain, connection)
+
+
+async def _listen(connection: Callable[[], asyncio.Protocol], listen: str) -> tuple[asyncio.Server, str]:
+    """Bind the TCP address; the server and the URL, with the port that the system chose for 0."""
     address, port = endpoint(listen)
-    site = web.TCPSite(runner, address, port)
     try:
-        await site.start()
+        server = await asyncio.get_running_loop().create_server(connection, address, port)
     except OSError as error:
         why = "is taken by another program" if error.errno == errno.EADDRINUSE else f"cannot be had: {os.strerror(error.errno or 0)}"
         remedy = "Give [http] listen another address in curfew.toml, or set CURFEW_HTTP_LISTEN; an empty text turns HTTP off."
         raise AddressTakenError(f"The HTTP address {listen} {why}. {remedy}") from error
-    host, bound = runner.addresses[0][:2]
-    return f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}"
+    host, bound = server.sockets[0].getsockname()[:2]
+    return server, f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}"

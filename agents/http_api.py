@@ -28,6 +28,7 @@ from aiohttp.abc import AbstractStreamWriter
 from agents.admission import Admission, NotReadyError
 from agents.directory import Selection, identities_of
 from agents.promises import PromiseNotKeptError
+from agents.short_way import Answer
 from schemas.admission import Question
 from schemas.codec import UNREADABLE, JsonValue, encode, loads
 from schemas.configuration import Configuration
@@ -37,6 +38,10 @@ from streams.live_view import LiveView
 PAGE_DEFAULT = 100
 PAGE_MAX = 1000
 QUERY = ("user", "nas", "mac", "limit", "after")
+_ASKED = b"POST /v1/admission HTTP/1.1\r\n"
+_NOT_PLAIN = frozenset((b"transfer-encoding", b"content-encoding", b"expect", b"upgrade", b"trailer", b"te"))
+_NAME = re.compile(rb"[a-z0-9!#$%&'*+.^_`|~-]+").fullmatch
+"""A field's name in lower case (RFC 9110 section 5.6.2); a line that goes on from the one before has none."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -71,12 +76,51 @@ def routes(configuration: Configuration, admission: Admission) -> list[web.Route
     return [*look_ups, web.post("/v1/admission", protected(configuration.http.token, admit))]
 
 
+def plain_answers(configuration: Configuration, admission: Admission) -> Answer | None:
+    """What answers the question before a login by the short way; None where it may not be asked.
+
+    Plain is a request of HTTP/1.1 whose head says nothing of encodings and expectations, and of its connection at most that it stays; with
+    the token, and with a body that is a question which can be answered at once.
+    """
+    token = configuration.http.token
+    if token is None:
+        return None
+
+    def answer(request: bytes) -> bytes | None:
+        if not request.startswith(_ASKED):
+            return None
+        head, _, body = request.partition(b"\r\n\r\n")
+        told: dict[bytes, bytes] = {}
+        for line in head[len(_ASKED) :].split(b"\r\n"):
+            name, colon, value = line.partition(b":")
+            name = name.lower()
+            if not colon or name in told or name in _NOT_PLAIN or not _NAME(name):
+                return None
+            told[name] = value.strip(b" \t")
+        if told.get(b"content-length") != b"%d" % len(body) or told.get(b"connection", b"keep-alive").lower() != b"keep-alive":
+            return None
+        if b"host" not in told or not _shows(told.get(b"authorization", b"").decode("latin-1"), token):
+            return None
+        try:
+            said = admission.ask_now(_question(body))
+        except UNREADABLE:
+            return None
+        return None if said is None else _response(encode(said) + b"\n")
+
+    return answer
+
+
+def _shows(authorization: str, token: str) -> bool:
+    """Whether a field Authorization has the bearer token."""
+    scheme, _, shown = authorization.partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(errors="replace"), token.encode())
+
+
 def protected(token: str, handler: Handler) -> Handler:
     """The handler, for who shows the token (RFC 6750 section 2.1) alone."""
 
     async def asking(request: web.Request) -> web.StreamResponse:
-        scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(shown.strip().encode(errors="replace"), token.encode()):
+        if not _shows(request.headers.get("Authorization", ""), token):
             refusal = respond(401, {"error": "this wants the bearer token of [http] token"})
             refusal.headers["WWW-Authenticate"] = "Bearer"
             return refusal
@@ -98,7 +142,7 @@ class _Prepared(web.StreamResponse):
 
     def __init__(self, body: bytes) -> None:
         super().__init__()
-        self._octets = b"%b%d\r\n\r\n%b" % (_head(int(time.time())), len(body), body)
+        self._octets = _response(body)
 
     @property
     def keep_alive(self) -> bool:
@@ -112,6 +156,10 @@ class _Prepared(web.StreamResponse):
 
     async def write_eof(self, _: bytes = b"") -> None:
         """It is written."""
+
+
+def _response(body: bytes) -> bytes:
+    return b"%b%d\r\n\r\n%b" % (_head(int(time.time())), len(body), body)
 
 
 @lru_cache(maxsize=1)

@@ -1,9 +1,9 @@
 # ruff: noqa: INP001 - a script, and no package
 """`make compile`: build what is on the way of a record into streams/.compiled, where `agents.compiled` finds it.
 
-Needs a C compiler and Python's headers. What is compiled by mypyc: the cores of ingest, session agent and group agent, and all that they
-import of `streams`, but for modules with msgspec structs, whose classes are made at run time. A module with a .pxd beside it, which gives
-C's types to its names, is compiled by Cython: mypyc has no quick way for octets and slices of them.
+Needs a C compiler and Python's headers. What is compiled by mypyc: the cores of ingest, session agent, group agent and of the question
+before a login, and all that they import of `streams`, but for modules with msgspec structs, whose classes are made at run time. A module
+with a .pxd beside it, which gives C's types to its names, is compiled by Cython: mypyc has no quick way for octets and slices of them.
 """
 
 import ast
@@ -18,7 +18,11 @@ os.environ["CURFEW_COMPILED"] = "0"
 
 from agents import compiled  # noqa: E402 - after the path to it
 
-CORES = ("streams.ingest_step", "streams.duplicates", "streams.talking", "streams.session_core", "streams.group_core")
+CORES = (
+    *("streams.ingest_step", "streams.duplicates", "streams.talking"),
+    *("streams.session_core", "streams.group_core"),
+    "streams.admission",
+)
 GROUP = "curfew_streams"
 BUILD = ROOT / "build/compile"
 CYTHON = {"language_level": 3, "annotation_typing": False}

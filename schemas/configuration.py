@@ -235,11 +235,13 @@ class Admission(msgspec.Struct, frozen=True):
         reservation_s: Seconds for which a slot is kept for somebody who was let in and has not started yet.
         reservations_per_user: So many at most; the oldest makes room.
         redirect: Where a user who is refused may free a slot, for the answer's `redirect`; None: nowhere.
+        nice: Priority of the projector among processes that want a processor, as of nice(1), once it answers: somebody waits at a login.
     """
 
     reservation_s: Annotated[float, Meta(ge=1, le=3600)] = 60.0
     reservations_per_user: Annotated[int, Meta(ge=1, le=10_000)] = 64
     redirect: Annotated[str, Meta(pattern=r"^https?://", max_length=2048, description=_URL)] | None = None
+    nice: Annotated[int, Meta(ge=-20, le=19)] = -19
 
 
 class ProberInterface(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from schemas.codec import Text
+from schemas.codec import Text, Whole
 
 EventType = Literal[
     "session.started",
@@ -87,3 +87,22 @@ class SessionEvent(msgspec.Struct, omit_defaults=True, gc=False):
     text: str | None = None
     passed: list[str] = []
     group: str | None = None
+
+
+class Told(msgspec.Struct, gc=False):
+    """What is read of a session event: who is open, on which NAS and device."""
+
+    id: str
+    type: str
+    time_ms: Whole
+    identity: str = ""
+    user_name: Text | None = None
+    nas: str = ""
+    acct_session_id: Text | None = None
+    acct_multi_session_id: Text | None = None
+    calling_station_id: Text | None = None
+    framed_ip_address: str | None = None
+    started_ms: Whole | None = None
+    last_seen_ms: Whole | None = None
+    cause: str | None = None
+    command_id: str | None = None

@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from schemas.codec import UNREADABLE, Text, Whole, decoder
-from schemas.event import EventType
+from schemas.codec import UNREADABLE, decoder
+from schemas.event import EventType, Told
 from schemas.journal import PolicyVersion
 from schemas.policy import GUEST, Policy
 from schemas.session import IDENTITY_ROW, NAS_ROW, PARTITION_ROW, SESSION_ROW, IdentityRow, KickState, PartitionRow, SessionRow
@@ -45,25 +45,6 @@ _BEGINS: tuple[EventType, ...] = ("session.started", "session.reopened")
 _ENDS: tuple[EventType, ...] = ("session.ended",)
 _TELLING = frozenset((*_BEGINS, *_ENDS, *_KICKS))
 """Events that change what is open; of the others the next row tells soon enough."""
-
-
-class Told(msgspec.Struct, gc=False):
-    """What is read of a session event: who is open, on which NAS and device."""
-
-    id: str
-    type: str
-    time_ms: Whole
-    identity: str = ""
-    user_name: Text | None = None
-    nas: str = ""
-    acct_session_id: Text | None = None
-    acct_multi_session_id: Text | None = None
-    calling_station_id: Text | None = None
-    framed_ip_address: str | None = None
-    started_ms: Whole | None = None
-    last_seen_ms: Whole | None = None
-    cause: str | None = None
-    command_id: str | None = None
 
 
 class Moved(NamedTuple):
@@ -127,11 +108,17 @@ class PartitionView:
 
     def take_row(self, key: bytes, value: bytes | None) -> list[Moved]:
         """Put in one record of `session.table`, in the order of the topic; what is otherwise now."""
+        return list(self.taking_row(key, value))
+
+    def taking_row(self, key: bytes, value: bytes | None) -> Iterator[Moved]:
+        """As `take_row`, a session at each step: a checkpoint may have thousands, and somebody waits for an answer meanwhile.
+
+        Events may be put in between the steps; no other row before the last one.
+        """
         try:
-            return self._row(key, value)
+            yield from self._row(key, value)
         except UNREADABLE:
             self.unreadable += 1
-            return []
 
     def take_event(self, value: bytes | None) -> Moved | None:
         """Put in one record of `session.events`, in the order of the topic; what is otherwise now, if anything is."""
@@ -152,11 +139,12 @@ class PartitionView:
         before = self.session(key)
         return self._put(key, self._after(before, later))
 
-    def _row(self, key: bytes, value: bytes | None) -> list[Moved]:
+    def _row(self, key: bytes, value: bytes | None) -> Iterator[Moved]:
         if key == self._own_key:
             if value is not None:
                 self.row = PARTITION_ROW.read(value)
-            return self._whole()
+            yield from self._whole()
+            return
         name = key.decode()
         if name.startswith("s:"):
             row = None if value is None else SESSION_ROW.read(value)
@@ -164,8 +152,10 @@ class PartitionView:
                 row = None
             if self._held_back is None:
                 moved = self._put(name, row)
-                return [moved] if moved is not None else []
-            self._held_back[name] = row
+                if moved is not None:
+                    yield moved
+            else:
+                self._held_back[name] = row
         elif name.startswith("i:"):
             if self.touched is not None:
                 self.touched.add(name[2:])
@@ -177,9 +167,8 @@ class PartitionView:
             self._habits.take(self.row.partition, NAS_ROW.read(value))
         elif key == self._policy_key and value is not None:
             self.policy = _policy_version(value)
-        return []
 
-    def _whole(self) -> list[Moved]:
+    def _whole(self) -> Iterator[Moved]:
         """A checkpoint is whole: its rows speak up to `next_offset`."""
         known = self.row.next_offset
         held_back, self._held_back = self._held_back or {}, None if self._held_back is None else {}
@@ -189,13 +178,13 @@ class PartitionView:
                 self._later[key] = left
             else:
                 del self._later[key]
-        moved = []
         for key, base in held_back.items():
             row = base
             for each in self._later.get(key, ()):
                 row = self._after(row, each)
-            moved.append(self._put(key, row))
-        return [each for each in moved if each is not None]
+            moved = self._put(key, row)
+            if moved is not None:
+                yield moved
 
     def _after(self, row: SessionRow | None, later: _Later) -> SessionRow | None:
         """The row as it is after an event; a session of which only an event is known has no more than the event says."""

@@ -12,6 +12,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from agents.door import run_door
 from agents.health import STATUS_SOCKET_VARIABLE, Health, serve_health
 from agents.library_log import LIBRARIES, Measured
 from agents.settings import load_settings
+from agents.short_way import Answer
 from agents.sightings_door import run_sightings_door
 from agents.supervise import LOG_LEVEL_VARIABLE, Part, Supervisor
 from agents.topic_admin import KafkaUnreachableError, require_topics
@@ -102,16 +104,17 @@ def kicker(configuration: Configuration) -> None:
 def projector(configuration: Configuration) -> None:
     """Answer look-ups and the question before a login over HTTP; keep the live directory in Redis, where one is configured."""
     from agents.admission import Admission  # noqa: PLC0415 - as above
-    from agents.http_api import routes  # noqa: PLC0415 - as above
+    from agents.http_api import plain_answers, routes  # noqa: PLC0415 - as above
+    from agents.priority import take_priority  # noqa: PLC0415 - as above
     from agents.projector import run_projector  # noqa: PLC0415 - as above
 
-    admission = Admission(configuration)
+    admission = Admission(configuration, on_open=partial(take_priority, configuration.admission.nice))
 
     async def work(configuration: Configuration, health: Health, stop: asyncio.Event) -> None:
         await _wait_for_topics(configuration, health, stop)
         await _together(stop, admission.run(health, stop), admission.promises.run(stop), run_projector(configuration, admission, stop))
 
-    _run("projector", configuration, work, 1, routes(configuration, admission))
+    _run("projector", configuration, work, 1, routes=routes(configuration, admission), plain=plain_answers(configuration, admission))
 
 
 @click.command()
@@ -132,14 +135,22 @@ def prober(configuration: Configuration) -> None:
     _run("prober", configuration, work, 1)
 
 
-def _run(name: str, configuration: Configuration, work: Work, processes: int, routes: Sequence[web.RouteDef] = ()) -> None:
+def _run(
+    name: str,
+    configuration: Configuration,
+    work: Work,
+    processes: int,
+    *,
+    routes: Sequence[web.RouteDef] = (),
+    plain: Answer | None = None,
+) -> None:
     logging.basicConfig(level=os.environ.get(LOG_LEVEL_VARIABLE, "INFO"), format="%(levelname)s %(name)s: %(message)s")
     for library in LIBRARIES:
         logging.getLogger(library).setLevel(logging.WARNING)  # what they say below that is about themselves
     for handler in logging.getLogger().handlers:
         handler.addFilter(Measured())
     alone = processes == 1 or STATUS_SOCKET_VARIABLE in os.environ
-    running = _run_alone(name, configuration, work, routes) if alone else _run_several(name, configuration, processes)
+    running = _run_alone(name, configuration, work, routes, plain) if alone else _run_several(name, configuration, processes)
     try:
         uvloop.run(running)
     except CurfewError as failed:
@@ -153,11 +164,11 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
-async def _run_alone(name: str, configuration: Configuration, work: Work, routes: Sequence[web.RouteDef]) -> None:
+async def _run_alone(name: str, configuration: Configuration, work: Work, routes: Sequence[web.RouteDef], plain: Answer | None) -> None:
     stop, health = _stop_on_signals(), Health(name)
     # A part that knows NASes takes the signal (`reloading`); the others must not die of it, as of systemd's reload of them all
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, log.info, "no NAS is known here: there is nothing to read again")
-    async with serve_health(configuration, health, routes=routes):
+    async with serve_health(configuration, health, routes=routes, plain=plain):
         await work(configuration, health, stop)
 
 

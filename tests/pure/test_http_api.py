@@ -13,7 +13,7 @@ import pytest
 from agents.admission import Admission
 from agents.forward import forwarding
 from agents.health import Health, serve_health
-from agents.http_api import routes
+from agents.http_api import plain_answers, routes
 from agents.promises import PromiseNotKeptError, Promises
 from schemas.configuration import Configuration, Http
 from schemas.journal import PolicyVersion, Promise
@@ -81,15 +81,18 @@ class Journal(Promises):
 
 
 @contextlib.asynccontextmanager
-async def client(*, token: str | None = TOKEN, ready: bool = True, journal: Journal | None = None) -> AsyncIterator[Client]:
-    """Somebody who asks a server over TCP."""
+async def client(
+    *, token: str | None = TOKEN, ready: bool = True, journal: Journal | None = None, kind: type[Admission] = Admission, short: bool = True
+) -> AsyncIterator[Client]:
+    """Somebody who asks a server over TCP, which answers what is plain by the short way."""
     configuration = Configuration(http=Http("127.0.0.1:0", token))
-    admission = Admission(configuration)
+    admission = kind(configuration)
     admission.promises = journal or Journal()
     if ready:
         admission.open(view())
+    plain = plain_answers(configuration, admission) if short else None
     async with (
-        serve_health(configuration, Health("projector"), routes=routes(configuration, admission)) as where,
+        serve_health(configuration, Health("projector"), routes=routes(configuration, admission), plain=plain) as where,
         aiohttp.ClientSession() as session,
     ):
         yield Client(session, where)
@@ -142,6 +145,140 @@ async def test_the_answer_is_whole_whatever_becomes_of_the_connection(version: s
             writer.write_eof()
         assert await reader.read() == b""
         writer.close()
+
+
+BODY = msgspec.json.encode({"user": "bob", "nas": "ap1"})
+
+
+def raw(
+    body: bytes = BODY, *fields: str, line: str = "POST /v1/admission HTTP/1.1", token: str = f"Bearer {TOKEN}", length: int | None = None
+) -> bytes:
+    """A request as octets."""
+    own = (f"Host: curfew\r\nAuthorization: {token}\r\nContent-Length: {len(body) if length is None else length}", *fields)
+    return "\r\n".join([line, *own, "", ""]).encode() + body
+
+
+async def answered(where: str, *pieces: bytes) -> list[tuple[str, dict[str, str], object]]:
+    """What the server says on one connection to pieces that come one after the other: status, head without the date, body."""
+    reader, writer = await asyncio.open_connection(*where.removeprefix("http://").split(":"))
+    for piece in pieces:
+        writer.write(piece)
+        await writer.drain()
+        await asyncio.sleep(0.05)
+    writer.write_eof()
+    octets, said = await reader.read(), []
+    writer.close()
+    while octets:
+        head, _, octets = octets.partition(b"\r\n\r\n")
+        status, *lines = head.decode().split("\r\n")
+        named = dict(each.lower().split(": ", 1) for each in lines)
+        length = int(named.pop("content-length", "0"))
+        body, octets = octets[:length], octets[length:]
+        named = {name: value for name, value in named.items() if name not in ("date", "server", "content-type")}
+        told = msgspec.json.decode(body) if body.startswith(b"{") else body
+        if isinstance(told, dict) and told.get("reservation"):
+            told["reservation"] = "one"
+        said.append((status, named, told))
+    return said
+
+
+class NeverLong(Admission):
+    """Who takes the long way does not come home."""
+
+    async def ask(self, question):
+        raise AssertionError(question)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        raw(),
+        raw(BODY, "Connection: keep-alive", "Content-Type: application/json", "X-Any: thing"),
+        raw(BODY, "Accept: */*", "user-agent: libcurl"),
+        raw(token=f"bearer  {TOKEN} "),
+    ],
+)
+async def test_what_is_plain_is_answered_by_the_short_way(request_: bytes) -> None:
+    """4.8."""
+    async with client(kind=NeverLong) as curfew, asyncio.timeout(20):
+        said = await answered(curfew.where, request_, request_)
+    assert [(status, told["allowed"]) for status, _, told in said] == [("HTTP/1.1 200 OK", True), ("HTTP/1.1 200 OK", False)]
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (raw(),),
+        (raw(), raw()),
+        (raw()[:30], raw()[30:]),
+        (raw()[:-5], raw()[-5:]),
+        (raw() + raw(),),
+        (raw(), raw(line="GET /healthz HTTP/1.1", body=b""), raw()),
+        (raw(token="Bearer wrong"),),
+        (raw(token="Basic s3cret"),),
+        (raw(b"no JSON"),),
+        (raw(b'{"user": 7, "nas": "ap1"}'),),
+        (raw(BODY, "Host: again"),),
+        (raw(BODY, "Content-Length: 3"),),
+        (raw(BODY, " folded"),),
+        (raw(BODY, "Connection: close"),),
+        (raw(BODY, "Expect: 100-continue"),),
+        (raw(b"1a\r\n" + BODY[:26] + b"\r\n0\r\n\r\n", "Transfer-Encoding: chunked"),),
+        (raw(line="POST /v1/admission HTTP/1.0"),),
+        (raw(line="POST /v1/admission?x HTTP/1.1"),),
+        (raw(line="POST /v1/admissions HTTP/1.1"),),
+        (raw(line="GET /v1/admission HTTP/1.1", body=b""),),
+        (raw(msgspec.json.encode(ASKED)), raw()),
+        (b"POST /v1/admission HTTP/1.1\r\n\r\n",),
+        (b"\0" * 100,),
+    ],
+)
+async def test_the_short_way_says_what_the_long_one_says(pieces: tuple[bytes, ...]) -> None:
+    """4.8: whatever comes, in whatever pieces, on however long a connection."""
+    told = []
+    for short in (True, False):
+        async with client(short=short) as curfew, asyncio.timeout(20):
+            told.append(await answered(curfew.where, *pieces))
+    assert told[0] == told[1]
+    assert told[0]
+
+
+async def test_a_defect_of_ours_is_500_and_the_connection_lives(caplog) -> None:
+    class Broken(Admission):
+        def ask_now(self, question):
+            raise RuntimeError(question)
+
+        async def ask(self, question):
+            raise RuntimeError(question)
+
+    async with client(kind=Broken) as curfew, asyncio.timeout(20):
+        ((status, _, _),) = await answered(curfew.where, raw())
+        assert status == "HTTP/1.1 500 Internal Server Error"
+    assert "a request was not understood by us" in caplog.text
+
+
+async def test_who_does_not_read_the_answers_is_not_asked_for_more() -> None:
+    """What waits for a connection is bounded: it is not read from while its answers are not taken."""
+    asked = 0
+
+    class Counting(Admission):
+        def ask_now(self, question):
+            nonlocal asked
+            asked += 1
+            return super().ask_now(question)
+
+    async with client(kind=Counting) as curfew, asyncio.timeout(60):
+        reader, writer = await asyncio.open_connection(*curfew.where.removeprefix("http://").split(":"), limit=1024)
+        seen = -1
+        while seen != asked:
+            seen = asked
+            for _ in range(50):
+                writer.write(raw())
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(writer.drain(), 0.02)
+                await asyncio.sleep(0)
+        assert reader._transport is not None
+        writer.transport.abort()
 
 
 async def test_a_session_timeout_is_in_the_journal_before_the_answer() -> None:

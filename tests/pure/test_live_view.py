@@ -139,6 +139,27 @@ def test_rows_wait_until_their_checkpoint_is_whole() -> None:
     assert (moved.key, moved.before, moved.after) == ("s:ap1/s1", None, one.journal.open_row("s1"))
 
 
+def test_events_may_come_between_the_steps_of_a_checkpoint() -> None:
+    """4.8: a checkpoint of many sessions is put in piece by piece, and what is told meanwhile stands over its rows."""
+    whole, stepwise = (reader() for _ in range(2))
+    for one in (whole, stepwise):
+        one.journal.feed(*(start(f"s{number}") for number in range(9)))
+        one.checkpoint()
+        one.journal.feed(stop("s2", at_s=2), stop("s7", at_s=3), start("s9", at_s=4))
+    whole.catch_up()
+    whole.hear()
+    *rows, own = stepwise.table[stepwise.read :]
+    for row in rows:
+        assert stepwise.view.take_row(*row) == []
+    steps, events = stepwise.view.taking_row(*own), stepwise.events()
+    for _ in steps:
+        stepwise.view.take_event(next(events, None) or b"")
+    for value in events:
+        stepwise.view.take_event(value)
+    assert told(seen(stepwise.view)) == told(open_rows(stepwise.journal)) == told(seen(whole.view))
+    assert sorted(seen(stepwise.view)) == [f"s:ap1/s{number}" for number in (0, 1, 3, 4, 5, 6, 8, 9)]
+
+
 def test_events_told_twice_are_taken_once() -> None:
     """After a crash a worker tells again, with the same ids."""
     one = reader()
