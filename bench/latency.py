@@ -41,12 +41,12 @@ class Round(NamedTuple):
 async def measure(rig: Rig) -> Report:
     """Each rate: the bare round trip, then the product."""
     port = pick_free_port()
-    network = Network(port)
+    network = Network(rig, port)
     found: dict[int, list[Round]] = {rate: [] for rate in rig.sizes.rates}
     children = []
     sizes = rig.sizes
     try:
-        config, configuration = await rig.installation("latency", port=port, nas="\n".join(nas.toml() for nas in network.nases))
+        config, configuration = await rig.installation("latency", port=port, nas=network.toml())
         children = [rig.part(name, config, sampled=rig.profile) for name in PARTS]
         for child in children:
             child.start()

@@ -25,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "md5.h"
+#include "radius.h"
 
 #define GIVE_UP_S 10
 #define STRAGGLE_S 2
@@ -46,42 +46,15 @@ struct slot {
 };
 
 static const char *secret;
-static size_t secret_length;
 static long users;
 static double started_wall_s;
-
-static double now_s(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return t.tv_sec + t.tv_nsec / 1e9;
-}
-
-static int put(uint8_t *packet, int at, int type, const void *value, size_t length)
-{
-    packet[at] = type;
-    packet[at + 1] = length + 2;
-    memcpy(packet + at + 2, value, length);
-    return at + 2 + length;
-}
-
-static int put_number(uint8_t *packet, int at, int type, uint32_t number)
-{
-    uint32_t octets = htonl(number);
-    return put(packet, at, type, &octets, 4);
-}
-
-static int put_text(uint8_t *packet, int at, int type, const char *text)
-{
-    return put(packet, at, type, text, strlen(text));
-}
 
 static void build(struct slot *slot, int identifier, long number)
 {
     static const int statuses[5] = {1, 3, 3, 3, 2};
     long user = number % users, turn = number / users;
-    int status = statuses[turn % 5], at = 20;
-    uint8_t *p = slot->packet, keyed[1024];
+    int status = statuses[turn % 5], at = HEADER;
+    uint8_t *p = slot->packet;
     char text[64];
     at = put_number(p, at, 40, status);
     snprintf(text, sizeof text, "%08lx-%08lx-%x", user, turn / 5, (unsigned)started_wall_s);
@@ -112,23 +85,8 @@ static void build(struct slot *slot, int identifier, long number)
         at = put_number(p, at, 48, 60000 * step);
     }
     if (status == 2) at = put_number(p, at, 49, 1);
-    p[0] = 4, p[1] = identifier, p[2] = at >> 8, p[3] = at & 255;
-    memset(p + 4, 0, 16);
-    memcpy(keyed, p, at);
-    memcpy(keyed + at, secret, secret_length);
-    md5(keyed, at + secret_length, p + 4);
+    sign_request(p, 4, identifier, at, secret);
     slot->length = at;
-}
-
-static int is_believed(const uint8_t *answer, ssize_t length, const struct slot *slot)
-{
-    uint8_t keyed[4096 + 256], digest[16];
-    if (length < 20 || answer[0] != 5 || (answer[2] << 8 | answer[3]) != length) return 0;
-    memcpy(keyed, answer, length);
-    memcpy(keyed + 4, slot->packet + 4, 16);
-    memcpy(keyed + length, secret, secret_length);
-    md5(keyed, length + secret_length, digest);
-    return memcmp(digest, answer + 4, 16) == 0;
 }
 
 /* ---- what is outstanding, and what came of it ---- */
@@ -179,13 +137,13 @@ static void send_again(double now)
 /* Take one answer of a socket; the slot that is free now, -1 if it freed none, -2 if the socket holds nothing. */
 static long take(long which)
 {
-    uint8_t answer[4096];
+    uint8_t answer[PACKET_MAX];
     ssize_t length = recv(sockets[which], answer, sizeof answer, 0);
     if (length < 0) return -2; /* nothing there, or the port is closed (ECONNREFUSED): the same to a NAS */
     if (length < 20) return bad++, -1;
     long w = (long)(answer[1] % A_SOCKET) * count_of_sockets + which;
     if (w >= window || !slots[w].length || slots[w].packet[1] != answer[1]) return -1; /* late, and answered or given up before */
-    if (!is_believed(answer, length, &slots[w])) return bad++, -1;
+    if (!is_believed(answer, length, 5, slots[w].packet + 4, secret)) return bad++, -1;
     heard_s = now_s(CLOCK_MONOTONIC);
     count_answer(heard_s - slots[w].due_s, heard_s);
     slots[w].length = 0;
@@ -254,13 +212,13 @@ static void tell(double took_s)
 
 int main(int argc, char **argv)
 {
-    if (argc < 7 || strlen(argv[3]) > 200) {
+    if (argc < 7 || strlen(argv[3]) > SECRET_MAX) {
         fprintf(stderr, "usage: %s ADDRESS PORT SECRET PACKETS WINDOW USERS [SECONDS [RATE]]\n", argv[0]);
         return 2;
     }
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[2]))};
     if (inet_pton(AF_INET, argv[1], &to.sin_addr) != 1) return 2;
-    secret = argv[3], secret_length = strlen(secret), users = atol(argv[6]);
+    secret = argv[3], users = atol(argv[6]);
     long packets = atol(argv[4]);
     double limit_s = argc > 7 ? atof(argv[7]) : 1e9, rate = argc > 8 ? atof(argv[8]) : 0;
     window = atol(argv[5]);

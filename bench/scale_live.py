@@ -100,12 +100,11 @@ async def measure(rig: Rig) -> Report:
 @asynccontextmanager
 async def _product(rig: Rig, sessions: int) -> AsyncIterator[Product]:
     port = pick_free_port()
-    network = Network(port)
+    network = Network(rig, port)
     children: list[Child] = []
     try:
         timeout = "" if rig.sizes.name == "full" else f"[worker]\nsession_timeout_s = {SHORT_TIMEOUT_S}\n"
-        nases = "\n".join(nas.toml() for nas in network.nases)
-        config, _ = await rig.installation(f"scale-live-{sessions}", port=port, nas=timeout + nases)
+        config, _ = await rig.installation(f"scale-live-{sessions}", port=port, nas=timeout + network.toml())
         filled = await run_to_end(rig.command("fill", "bench.scale_live", str(config), str(sessions)), within_s=FILLED_WITHIN_S)
         children = [rig.part(name, config) for name in latency.PARTS]
         for child in children:
@@ -319,7 +318,7 @@ def _sample(partition: int, nas: int) -> list[Row]:
 
 
 def _start(nas: int, now_ms: int) -> AccountingRecord:
-    """As the ingest files what a NAS of `network` says."""
+    """As the ingest files what a NAS of bench/network.c says."""
     address, name = f"127.0.1.{nas + 1}", f"nas-{nas}"
     return AccountingRecord(
         status="Start",
