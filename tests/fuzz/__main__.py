@@ -20,6 +20,8 @@ CORPUS = Path(__file__).parent / "corpus"
 OCTETS_MAX = 4096
 RUNS = "runs.jsonl"
 _EXECUTED = re.compile(r"number_of_executed_units: (\d+)")
+_INTERRUPTED = 72
+"""libFuzzer's exit status when it was told to end."""
 _BLIND = "instrumented for coverage"
 NAMES = ("packet", "reply", "journal", "slots", "topics", "policy", "configuration", "http")
 
@@ -73,7 +75,7 @@ def _run(command: list[str]) -> tuple[float, int, bool]:
                 raise SystemExit("the target sees no lines of the product: something imported that before it was instrumented")
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    return used.ru_utime + used.ru_stime, executed, process.returncode != 0
+    return used.ru_utime + used.ru_stime, executed, process.returncode not in (0, _INTERRUPTED)
 
 
 def _fuzz(name: str, seconds: int, out: Path) -> None:
