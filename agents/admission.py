@@ -24,7 +24,7 @@ from itertools import chain
 from aiokafka.structs import ConsumerRecord
 
 from agents import metrics
-from agents.garbage import settle
+from agents.garbage import Unlooked
 from agents.health import Health
 from agents.promises import PromiseNotKeptError, Promises
 from agents.tasks import end
@@ -47,8 +47,6 @@ FOLLOW_S = 0.000_25
 """The same when questions are answered: one waits for both readers, and for each of its own steps anew."""
 FOLLOW_RECORDS_MAX = 64
 """So many records are unpacked at once: no question has its turn meanwhile."""
-GARBAGE = (2_000, 5)
-"""Reservations and what events tell stay for a while; to look for circles among 10,000 objects takes 10 ms, in which nobody is answered."""
 LOOK_S = 1.0
 RESERVATION_BYTES = 9
 
@@ -176,7 +174,6 @@ class Admission:
         self.view = view
         desk = self._desk = Desk(view, IdentityRules(self._configuration.identity), reservations, own.redirect, _now_ms())
         self.listeners.insert(0, lambda moved: desk.moved(moved, _now_ms()))
-        settle(*GARBAGE)
         self._is_open.set()
         log.info("the directory is read: %d open sessions", len(view))
 
@@ -198,7 +195,9 @@ class Admission:
             listener(moved)
 
     async def _measure(self, table: TopicReader, events: TopicReader) -> None:
+        garbage = Unlooked()
         while True:
+            garbage.leave_alone()
             metrics.VIEW_BEHIND.set(await table.behind() + await events.behind())
             if self.view is not None and self._desk is not None:
                 metrics.VIEW_OPEN.set(len(self.view))
