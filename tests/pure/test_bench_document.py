@@ -70,11 +70,20 @@ def test_a_peer_that_was_not_there_and_a_part_that_did_not_run_are_not_measured(
 
 def test_the_worker_is_held_against_the_best_way_of_kafka_streams_and_latency_against_its_own_rate():
     worker = part(rates={"worker": [110.0, 120.0, 130.0], "streams": [40.0], "streams-2-threads": [60.0], "quix": [100.0]})
-    latency = part(rates={"3333": {"requested": {"p50": 4.0, "p99": 20.5, "p999": 60.0}}})
+    by_group = {"requested": {"p50": 13.5}}
+    latency = part(rates={"3333": {"requested": {"p50": 4.0, "p99": 20.5, "p999": 60.0}, "by_group": by_group}})
+    asked = part(figures={"/v1/admission": {"p99": 10.1}})
     told = by_figure(
-        {"worker": worker, "latency": latency, "kicks": part(**{"kickers-1": {"rate_s": 4_900.0}, "kickers-2": {"rate_s": 5_100.0}})}
+        {
+            "worker": worker,
+            "latency": latency,
+            "admission": asked,
+            "kicks": part(**{"kickers-1": {"rate_s": 4_900.0}, "kickers-2": {"rate_s": 5_100.0}}),
+        }
     )
     assert told["confirmed disconnects a second"] == ("5,100 /s", "met")
+    assert told["  by a group's limit, p50 more by at most"] == ("9.50 ms", "met")
+    assert told["question before a login, 2,000/s beside 3,333 records/s, p99"] == ("10.10 ms", "NOT met")
     assert told["worker catching up, against Kafka Streams at its best"] == ("2.00 x", "met")
     assert told["worker catching up, against Quix Streams"] == ("1.20 x", "NOT met")
     assert [told[figure][1] for figure in ("packet in -> Disconnect-Request, 3,333/s, p50", "  p99", "  p99.9")] == [
