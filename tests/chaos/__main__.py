@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1, help="seeds for each fault")
     parser.add_argument("--faults", default="", help=f"some of {', '.join(FAULTS)}; a+b breaks both in one run; left out: all")
     parser.add_argument("--full", action="store_true", help="outages as long as in production: Kafka a minute, all workers two hours")
+    parser.add_argument("--packets-per-s", type=float, default=0.0, help="another load, such as one whose two hours can be read back")
     parser.add_argument("--write", action="store_true", help="add the results to docs/reliability.jsonl, and write docs/reliability.md")
     parser.add_argument("--out", type=Path, default=ROOT / "var/chaos", help="directory for results, and for what failed")
     given = parser.parse_args()
@@ -40,13 +41,15 @@ def main() -> int:
     plan = plan or [([name], given.seed + number) for number in range(given.rounds) for name in FAULTS]
     if unknown := {name for names, _ in plan for name in names} - FAULTS.keys():
         parser.error(f"no such fault: {', '.join(sorted(unknown))}; there are {', '.join(FAULTS)}")
-    outcomes = uvloop.run(_run_all(plan, FULL if given.full else SHORT, results))
+    pace = FULL if given.full else SHORT
+    pace = pace._replace(packets_per_s=given.packets_per_s or pace.packets_per_s)
+    outcomes = uvloop.run(_run_all(plan, pace, results, full=given.full))
     if given.write:
         report.write(ROOT / "docs", results)
     return int(not all(outcome.is_whole for outcome in outcomes))
 
 
-async def _run_all(plan: list[tuple[list[str], int]], pace: Pace, results: Path) -> list[Outcome]:
+async def _run_all(plan: list[tuple[list[str], int]], pace: Pace, results: Path, *, full: bool) -> list[Outcome]:
     outcomes: list[Outcome] = []
     began_s = time.monotonic()
     data = results.parent / f"kafka-{time.time_ns()}"
@@ -54,7 +57,7 @@ async def _run_all(plan: list[tuple[list[str], int]], pace: Pace, results: Path)
         for names, seed in plan:
             outcome = await run(names, seed, pace, results.parent, shared)
             outcomes.append(outcome)
-            report.add(results, outcome, full=pace is FULL)
+            report.add(results, outcome, full=full)
             sys.stdout.write(report.line(outcome) + "\n")
     await asyncio.to_thread(shutil.rmtree, data)
     whole = sum(outcome.is_whole for outcome in outcomes)
