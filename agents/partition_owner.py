@@ -61,7 +61,9 @@ class Core(Protocol):
     rejected_reasons: dict[str, int]
     event_types: dict[str, int]
     sightings: dict[str, int]
+    in_pieces: bool
     pending: Iterator[None] | None
+    following: list[Any]
 
     @property
     def next_offset(self) -> int:
@@ -84,8 +86,8 @@ class Core(Protocol):
     def apply(self, offset: int, kind: str, key: bytes | None, value: bytes | None, out: list[Any]) -> None:
         """Take a record of the journal; what it leads to is appended to `out`."""
 
-    def finish(self) -> None:
-        """Do what is left of `pending`, which a record leaves behind to be done before the next one."""
+    def finish(self, out: list[Any]) -> None:
+        """What is left of `pending`, which a record leaves behind to be done before the next one, is done; its outputs are in `out`."""
 
     def checkpoint(self) -> list[checkpoint.Row]:
         """The rows touched since the last call."""
@@ -233,8 +235,7 @@ class PartitionOwner:
                 self._wait_for_pending()
                 break
         self.next_offset = records[applied - 1].offset + 1
-        if outputs:
-            self._around.sender.put(outputs, self._ledger)
+        self._put(outputs)
         if self._ledger.unacknowledged > OUTPUTS_MAX:
             self._pause("outputs")
         touched = self._core.touched
@@ -243,6 +244,10 @@ class PartitionOwner:
             if touched >= ROWS_FACTOR * self._settings.checkpoint_rows:
                 self._pause("rows")
         self._count(kinds[:applied])
+
+    def _put(self, outputs: list[Sendable]) -> None:
+        if outputs:
+            self._around.sender.put(outputs, self._ledger)
 
     def _wait_for_pending(self) -> None:
         """It takes seconds where there are millions of sessions: `_own` does it in pieces, and what else was polled comes once more."""
@@ -302,9 +307,16 @@ class PartitionOwner:
             await close(producer)
 
     async def _finish_pending(self) -> None:
-        for _ in self._core.pending or ():
+        core = self._core
+        for _ in core.pending or ():
+            self._put(core.following)
+            core.following = []
+            if self._ledger.unacknowledged > OUTPUTS_MAX:
+                await self._ledger.share.settled()
             await asyncio.sleep(0)  # heartbeats and the other partitions live, as while it is restored
-        self._core.finish()
+        left: list[Sendable] = []
+        core.finish(left)
+        self._put(left)
         if self._is_assigned():
             self._around.consumer.seek(self.journal, self.next_offset)
         self._resume("pending")
@@ -343,6 +355,7 @@ class PartitionOwner:
     async def _read_back(self) -> tuple[AIOKafkaProducer, Core, int]:
         configuration, fence = self._around.configuration, fence_key(self.journal.partition).encode()
         core = self._lane.make_core(self.journal.partition, configuration.kafka.partitions, self.journal.topic)
+        core.in_pieces = True
 
         strange = 0
 

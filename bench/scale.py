@@ -26,7 +26,7 @@ from schemas.policy import Limit, Liveness, Policy
 from schemas.topics import ACCOUNTING
 from streams.session_core import SessionCore
 from streams.step import Output
-from streams.table import INDEXED_AT_ONCE
+from streams.table import ROWS_AT_ONCE
 
 FULL, QUICK, TINY = (200_000, 1_000_000, 2_000_000), (10_000, 50_000), (500, 1_000, 2_000)
 NASES = [f"nas{number}" for number in range(500)]
@@ -233,7 +233,7 @@ async def measure(rig: Rig) -> Report:
         ),
         (
             f"a new policy over {found[-1]['sessions']:,} sessions: {found[-1]['enforced_ms']:,.0f} ms for an enforced limit that nobody is"
-            f" over; {found[-1]['rearmed_ms']:,.0f} ms for another liveness rule, in pieces of {INDEXED_AT_ONCE} sessions"
+            f" over; {found[-1]['rearmed_ms']:,.0f} ms for another liveness rule, in pieces of {ROWS_AT_ONCE} sessions"
         ),
     )
     columns = (

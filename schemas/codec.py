@@ -72,6 +72,8 @@ def display(value: Text | None) -> str:
     if value is None:
         return ""
     shown = value if isinstance(value, str) else octets_of(value).decode("utf-8", "backslashreplace")
+    if shown.isprintable():
+        return shown
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in shown)
 
 

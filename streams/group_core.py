@@ -34,6 +34,7 @@ from schemas.group import (
     sources_key,
 )
 from schemas.journal import PolicyVersion, QuotaOrder, Tick
+from schemas.policy import Limit
 from schemas.topics import ACCOUNTING, SLOTS, policy_row_key
 from streams import clock, group_usage
 from streams.group_limits import Decision, decide, is_stricter, surplus
@@ -43,6 +44,7 @@ from streams.partition_core import Handler, PartitionCore, newer_version
 from streams.partitioner import partition_of
 from streams.rulebook import Rulebook
 from streams.step import Output, RecordRefused
+from streams.table import ROWS_AT_ONCE
 
 CHECK_AFTER_MS = 30 * 60_000
 """A slot of which nothing was heard for so long, on this partition's clock, is asked for."""
@@ -107,8 +109,7 @@ class GroupCore(PartitionCore):
         """All rows are back: build the indexes."""
         self.table.clock_ms = self.row.clock_ms
         self.book = Rulebook(self.policy.policy)
-        self.table.index_all(self.policy.policy.limits)
-        yield
+        yield from self.table.indexing(self.policy.policy.limits)
 
     @property
     def open_sessions(self) -> int:
@@ -149,10 +150,15 @@ class GroupCore(PartitionCore):
         before = self.policy.policy.limits
         self.book = Rulebook(version.policy)
         self._in_force(version, offset)
+        self.table.touched[policy_row_key(self.partition)] = None
+        self._leave(self._counting_anew(before, version.policy.limits))
+
+    def _counting_anew(self, before: tuple[Limit, ...], limits: tuple[Limit, ...]) -> Iterator[None]:
         table = self.table
-        table.touched[policy_row_key(self.partition)] = None
-        table.index_all(version.policy.limits)
-        for group in table.names():
+        yield from table.indexing(limits)
+        for number, group in enumerate(table.names()):
+            if number % ROWS_AT_ONCE == 0:
+                yield
             stricter = (t for t in table.tallies(group) if t.current > t.limit.max_sessions and is_stricter(t.limit, before))
             names = tuple(tally.limit.name for tally in stricter)
             known = table.groups.get(group) or GroupRow(group)

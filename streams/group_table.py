@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator
 from schemas.group import SLOT_ROW, GroupRow, SlotMessage, SlotRow, group_key
 from schemas.policy import Limit
 from streams.rulebook import fits, is_exempt
+from streams.table import ROWS_AT_ONCE
 
 BY_AGE = ("oldest", "least-recently-active", "all-others")
 """Victims that a limit of `victim_scope = "group"` takes from the group. Nobody's activity is known here: the oldest goes."""
@@ -204,12 +205,19 @@ class GroupTable:
         del self.groups[group]
         self.touched[group_key(group)] = None
 
-    def index_all(self, limits: tuple[Limit, ...]) -> None:
-        """Build every index from the rows, after a restore or when the policy has changed."""
+    def indexing(self, limits: tuple[Limit, ...]) -> Iterator[None]:
+        """Build every index from the rows, after a restore or when the policy has changed, a piece at each step."""
         self._limits = tuple(limit for limit in limits if limit.applies_to == "group")
         self._tallies, self._sizes, self._ageing, self._heard = {}, {}, [], {}
-        for key, packed in self.rows.items():
+        for number, (key, packed) in enumerate(self.rows.items()):
+            if number % ROWS_AT_ONCE == 0:
+                yield
             self._enter(key, _unpack(packed))
+
+    def index_all(self, limits: tuple[Limit, ...]) -> None:
+        """As `indexing`, in one go."""
+        for _ in self.indexing(limits):
+            pass
 
     def advance(self, clock_ms: int) -> None:
         """Time goes on: sessions that are older than a counter time limit leave its tally (behaviour 4.3)."""

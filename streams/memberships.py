@@ -29,8 +29,10 @@ def take(row: SessionRow, told: Told) -> bool:
     Returns:
         Whether its groups are others now.
     """
-    kept = [(group, by) for group, by in zip(row.groups, row.groups_by, strict=True) if by not in told.attributes]
-    merged = dict([*kept, *told.groups])
+    had = tuple(zip(row.groups, row.groups_by, strict=True))
+    if had == told.groups:
+        return False  # as by nearly every Interim
+    merged = dict([*(each for each in had if each[1] not in told.attributes), *told.groups])
     pairs = sorted(merged.items())[:GROUPS_MAX]
     groups = tuple(group for group, _ in pairs)
     changed = groups != row.groups

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any, Protocol
 
 import msgspec
@@ -50,8 +51,9 @@ class PartitionCore:
     Attributes:
         row: what the partition itself remembers. policy: the version in force.
         event_types, rejected_reasons, sightings (by outcome): counted since somebody last cleared them, for the metrics.
-        pending: what the last record left to be done before the next one, a piece at each step; None: nothing. `apply` does what is left of
-            it, so only who has other things to do between the pieces need look at it.
+        in_pieces: whether who applies the records has other things to do meanwhile: what a record leaves to be done for very many
+            sessions is then `pending`, a piece at each step, and to be done before the next record. Else `apply` does it at once.
+        following: what came of the pieces, for who carries them out to take; empty otherwise.
     """
 
     def __init__(self, partition: int, partitions: int, journal_topic: str, handlers: dict[str, Handler], table: Touched) -> None:
@@ -60,7 +62,9 @@ class PartitionCore:
         self.journal_topic = journal_topic
         self.row = PartitionRow(partition)
         self.policy = NO_POLICY
+        self.in_pieces = False
         self.pending: Iterator[None] | None = None
+        self.following: list[Output] = []
         self.event_types: dict[str, int] = {}
         self.rejected_reasons: dict[str, int] = {}
         self.sightings: dict[str, int] = {}
@@ -87,11 +91,17 @@ class PartitionCore:
         for _ in self.indexing():
             pass
 
-    def finish(self) -> None:
-        """Do what is pending, in one go."""
+    def finish(self, out: list[Output]) -> None:
+        """Do what is left of `pending`, in one go; what comes of it, and what nobody has taken of `following`, is appended to `out`."""
         for _ in self.pending or ():
             pass
         self.pending = None
+        out += self.following
+        self.following = []
+
+    def _leave(self, work: Iterator[None]) -> None:
+        """Have something done after this record and before the next one, after what it has left already."""
+        self.pending = work if self.pending is None else chain(self.pending, work)
 
     def checkpoint(self) -> list[tuple[bytes, bytes | None]]:
         """The rows touched since the last call, JSON by name, None for a tombstone; the partition's own row with its offset is the last."""
@@ -110,7 +120,7 @@ class PartitionCore:
     def apply(self, offset: int, kind: str, key: bytes | None, value: bytes | None, out: list[Output]) -> None:
         """Apply one journal record; what follows from it is appended to `out`. Atomic, and never raises for what the record holds."""
         if self.pending is not None:
-            self.finish()
+            self.finish(out)
         try:
             if kind == "tick":
                 self._tick(offset, value or b"", out)
@@ -131,6 +141,8 @@ class PartitionCore:
             self._reject(offset, kind, key, value, out, reason="poison", detail=f"{type(poison).__name__}: {poison}")
         self.row.next_offset = offset + 1
         self._applied = True
+        if self.pending is not None and not self.in_pieces:
+            self.finish(out)
 
     def _tick(self, offset: int, value: bytes, out: list[Output]) -> None:
         """Time goes on."""

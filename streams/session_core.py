@@ -44,7 +44,7 @@ from streams import (
 from streams.partition_core import Handler, PartitionCore, newer_version
 from streams.rulebook import Rulebook
 from streams.step import Output, Step
-from streams.table import Change, Table
+from streams.table import ROWS_AT_ONCE, Change, Table
 
 
 class SessionCore(PartitionCore):
@@ -139,28 +139,33 @@ class SessionCore(PartitionCore):
         before = self.policy.policy
         self._commit(step, out)
         if step.new_policy is not None and (least := limiting.concerned_from(before, self.policy.policy)) is not None:
-            enforced = limiting.enforced_by(before, self.policy.policy)
-            self._sweep(step, "policy", lambda step, identity: limiting.sweep(step, identity, enforced, self.policy), out, least)
+            enforced, version = limiting.enforced_by(before, self.policy.policy), self.policy
+            self._leave(self._sweeping(step, "policy", lambda step, identity: limiting.sweep(step, identity, enforced, version), least))
         if (spent := step.spent) is not None and spent.until_ms:  # and is not taken back
-            self._sweep(step, "verdict", lambda step, identity: group_meters.sweep(step, identity, spent), out)
+            self._leave(self._sweeping(step, "verdict", lambda step, identity: group_meters.sweep(step, identity, spent)))
 
     def _commit(self, step: Step, out: list[Output]) -> None:
         if self.book.has_group_limits:
             group_slots.settle(step)
         step.commit(out)
 
-    def _sweep(self, after: Step, kind: str, do: Callable[[Step, str], None], out: list[Output], least: int = 1) -> None:
-        """Put what is new to identities with so many open sessions, each as a change of its own, in an order that no index decides."""
+    def _sweeping(self, after: Step, kind: str, do: Callable[[Step, str], None], least: int = 1) -> Iterator[None]:
+        """Put what is new to identities with so many open sessions, in pieces, each identity as a change of its own.
+
+        In an order that no index decides.
+        """
         offset, nth, open_of = after.offset, after.nth, self.table.open_of
-        for identity in sorted([identity for identity in open_of if len(open_of.keys_of(identity)) >= least]):
+        for number, identity in enumerate(sorted([identity for identity in open_of if len(open_of.keys_of(identity)) >= least])):
+            if number % ROWS_AT_ONCE == 0:
+                yield
             step = Step(self, offset, nth)
             try:
                 do(step, identity)
                 group_slots.settle(step)
+                step.commit(self.following)
             except Exception as poison:  # noqa: BLE001 - as for a tick's deaths
-                self._reject(offset, kind, None, None, out, reason="poison", detail=f"{type(poison).__name__}: {poison}")
+                self._reject(offset, kind, None, None, self.following, reason="poison", detail=f"{type(poison).__name__}: {poison}")
                 continue
-            step.commit(out)
             nth = step.nth
 
     def _tick(self, offset: int, value: bytes, out: list[Output]) -> None:
@@ -242,7 +247,7 @@ class SessionCore(PartitionCore):
         self.table.touched[policy_row_key(self.partition)] = None
         self._rules.clear()
         if rearm:
-            self.pending = self.table.watching_anew()
+            self._leave(self.table.watching_anew())
             passing.index(self)
 
 

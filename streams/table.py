@@ -28,8 +28,8 @@ _unpack_session = SESSION_ROW.unpacked
 
 
 NO_CLAIM = (-1, -1)
-INDEXED_AT_ONCE = 500
-"""Rows of a piece of the indexing: some milliseconds."""
+ROWS_AT_ONCE = 500
+"""Rows of a piece of what is done to very many of them: some milliseconds."""
 NAS_SLOT_MS = 60_000
 """How wide the slots of deadlines are, on a NAS's talking clock: it has some hundreds of sessions, and their intervals are minutes."""
 PARTITION_SLOT_MS = 4_000
@@ -207,7 +207,7 @@ class Table:
         self.whereabouts = Whereabouts()
         names = {identity: identity for identity in self.identities}  # one string for all that name it
         for number, (key, packed) in enumerate(self.rows.items()):
-            if number % INDEXED_AT_ONCE == 0:
+            if number % ROWS_AT_ONCE == 0:
                 yield
             row = _unpack_session(packed)
             identity = names.get(row.identity, row.identity)
@@ -227,7 +227,7 @@ class Table:
         number = 0
         for keys in self.open_on.values():
             for key in keys:
-                if number % INDEXED_AT_ONCE == 0:
+                if number % ROWS_AT_ONCE == 0:
                     yield
                 number += 1
                 self._watch(key, _unpack_session(self.rows[key]))

@@ -71,7 +71,7 @@ class ToldGroups:
                 continue
             carried.add(attribute)
             for value in said if isinstance(said, list) else (said,):
-                for group in self._groups_in(attribute, _text(value)):
+                for group in self._groups_in(attribute, value if isinstance(value, str) else _text(value)):
                     groups.setdefault(group, attribute)
         return Told(frozenset(carried), tuple(groups.items())[:GROUPS_MAX]) if carried else None
 
@@ -80,7 +80,8 @@ class ToldGroups:
         if known is None:
             if len(self._remembered) >= REMEMBERED_MAX:
                 self._remembered.clear()
-            known = self._remembered[attribute, text] = tuple(name for regex in self._rules[attribute] for name in _names(regex, text))
+            shown = display(text)
+            known = self._remembered[attribute, text] = tuple(name for regex in self._rules[attribute] for name in _names(regex, shown))
         return known
 
 
@@ -95,4 +96,4 @@ def _names(regex: Regex, text: str) -> Iterator[str]:
 def _text(value: Any) -> str:
     if isinstance(value, dict):
         value = Octets(value.get("base64", ""))
-    return display(value) if isinstance(value, str | Octets) else str(value)
+    return display(value) if isinstance(value, Octets) else str(value)

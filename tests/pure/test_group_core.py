@@ -1,5 +1,6 @@
 """The group agent's core: the exact count of a group, as `group.slots` tells it."""
 
+import itertools
 import random
 
 import pytest
@@ -8,6 +9,7 @@ from schemas.group import GroupRow, Standing
 from schemas.topics import ACCOUNTING, SLOTS
 from streams.group_core import CHECK_AFTER_MS, CHECKED_PER_VERDICT_MAX, EVICTED_PER_TICK_MAX
 from streams.partition_core import RECORD_BYTES_MAX
+from streams.table import ROWS_AT_ONCE
 from tests.support.groups import T0_MS, Model, Slots, group_limit, holdings
 
 PHONE, LAPTOP = "02:00:5e:10:00:01", "02:00:5e:10:00:02"
@@ -318,6 +320,24 @@ def test_without_a_limit_everybody_is_in_and_a_later_one_counts_them():
         assert slots.take(f"u{number}", f"s-{number}").passed == []
     slots.publish(group_limit(3))
     assert not slots.take("eve", "e-1").granted
+    slots.nothing_else()
+
+
+@pytest.mark.parametrize("taken", [0, 1, 3])
+def test_a_limit_that_comes_is_counted_in_pieces_where_there_are_many_slots_and_all_of_them_count_for_the_next_record(taken: int):
+    """4.9: the heartbeats of who has millions of slots go on meanwhile."""
+    slots = Slots(group_limit(9999))
+    for number in range(2 * ROWS_AT_ONCE + 1):
+        assert slots.take(f"user-{number}", f"s-{number}", f"group-{number % 2}").granted
+    slots.core.in_pieces = True
+    slots.publish(group_limit(3, on_change="enforce"))
+    pieces = slots.core.pending
+    assert pieces is not None
+    assert len(list(itertools.islice(pieces, taken))) == taken
+    refused = slots.take("late", "s-late", "group-0")
+    assert (refused.granted, refused.current, refused.max) == (False, ROWS_AT_ONCE + 1, 3)
+    assert slots.core.pending is None
+    assert [slots.core.table.groups[f"group-{number}"].enforcing for number in range(2)] == [("total",)] * 2
     slots.nothing_else()
 
 

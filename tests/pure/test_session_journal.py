@@ -11,16 +11,17 @@ from hypothesis import strategies as st
 
 from schemas.codec import encode
 from schemas.journal import Rejected
-from schemas.policy import Liveness
+from schemas.policy import Limit, Liveness
 from schemas.topics import ACCOUNTING, REJECTED
 from streams import deaths, limits, merge
 from streams.partition_core import POLICY_BYTES_MAX, RECORD_BYTES_MAX
 from streams.session_core import SessionCore
 from streams.step import Output
-from streams.table import INDEXED_AT_ONCE, Table
+from streams.table import ROWS_AT_ONCE, Table
 from tests.support.journal import (
     Journal,
     Record,
+    groups,
     interim,
     on,
     operator,
@@ -77,9 +78,10 @@ def test_a_new_liveness_rule_holds_for_sessions_that_are_open_already() -> None:
 @pytest.mark.parametrize("taken", [0, 1, 3])
 def test_a_new_liveness_rule_is_put_to_many_sessions_in_pieces_and_to_all_of_them_before_the_next_record(taken: int) -> None:
     """4.9: who has heartbeats to send takes some of the pieces; what comes of it is the same."""
-    sessions = [start(f"s{number}", f"user{number}", interim_interval_s=10 + number % 7) for number in range(2 * INDEXED_AT_ONCE + 1)]
+    sessions = [start(f"s{number}", f"user{number}", interim_interval_s=10 + number % 7) for number in range(2 * ROWS_AT_ONCE + 1)]
     journal = play(tick(0), policy(Liveness(rule="interim", times=100)), *sessions).pass_time(50, "ap1")
     journal.events()
+    journal.core.in_pieces = True
     journal.feed(policy(Liveness(rule="interim", times=3), version=2))
     pieces = journal.core.pending
     assert pieces is not None
@@ -91,6 +93,37 @@ def test_a_new_liveness_rule_is_put_to_many_sessions_in_pieces_and_to_all_of_the
     assert Counter(type_ for type_, _ in told) == dict.fromkeys(("session.stale", "session.ended", "disconnect.requested"), len(sessions))
     assert len(journal.commands()) == len(sessions)
     journal.nothing_else()
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2])
+def test_limits_that_come_are_put_to_many_sessions_in_pieces_and_the_same_comes_of_it_as_in_one_go(taken: int) -> None:
+    """4.9: a group's limit moves the slots of all its sessions, an enforced one ends some; who takes the pieces takes what comes of them."""
+    members = 2 * ROWS_AT_ONCE + 1
+    records = [tick(0)]
+    for number in range(members):
+        records += [groups(f"user{number}", "g"), *(start(f"s{number}{device}", f"user{number}") for device in "ab"[: 1 + (number % 100 == 0)])]
+    rules = policy(Limit("all", "group", 9), user_limit(1, on_change="enforce"), Liveness(rule="interim", times=3))
+    whole = play(*records)
+    before = len(whole.outputs)
+    whole.feed(rules)
+    assert whole.core.pending is None
+    journal = play(*records)
+    journal.core.in_pieces = True
+    journal.feed(rules)
+    pieces = journal.core.pending
+    assert pieces is not None
+    came = journal.outputs[before:]
+    for _ in itertools.islice(pieces, taken):
+        came += journal.core.following
+        journal.core.following = []
+    journal.core.finish(came)
+    assert (journal.core.pending, journal.core.following) == (None, [])
+    assert came == whole.outputs[before:]
+    assert len(came) > members
+    assert journal.core.checkpoint() == whole.core.checkpoint()
+    for each in (journal, whole):
+        each.feed(stop("s1a", "user1"))
+    assert journal.outputs[-2:] == whole.outputs[-2:]
 
 
 def test_a_policy_without_liveness_lets_nobody_die() -> None:

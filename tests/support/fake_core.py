@@ -2,7 +2,7 @@
 
 Its rows are those of the contract: one per key touched, and the partition's own row with the next offset. Each record leads to one event
 whose value is its offset; a record on key `kick` leads to a command as well. Special values: `raise` (a defect), `huge` (a row over the
-broker's limit), `huge-output` (an output over it), `pending` (it leaves work behind, which goes on until `is_free`).
+broker's limit), `huge-output` (an output over it), `pending` (it leaves work behind, which goes on until `is_free` and tells the event).
 """
 
 import json
@@ -33,7 +33,9 @@ class FakeCore:
         self.rejected_reasons: dict[str, int] = {}
         self.event_types: dict[str, int] = {}
         self.sightings: dict[str, int] = {}
+        self.in_pieces = False
         self.pending: Iterator[None] | None = None
+        self.following: list[FakeOutput] = []
         self.is_free = False
         self.rows: dict[bytes, dict[str, int]] = {}
         self._own_key = partition_key(partition).encode()
@@ -59,15 +61,15 @@ class FakeCore:
     def indexing(self) -> Iterator[None]:
         yield
 
-    def finish(self) -> None:
+    def finish(self, out: list[FakeOutput]) -> None:
         for _ in self.pending or ():
             pass
         self.pending = None
+        out += self.following
+        self.following = []
 
     def apply(self, offset: int, kind: str, key: bytes | None, value: bytes | None, out: list[FakeOutput]) -> None:
         assert self.pending is None
-        if value == b"pending":
-            self.pending = self._work()
         if value == b"raise":
             raise RuntimeError(f"told to raise at {offset}")
         key = key or b"nobody"
@@ -79,14 +81,19 @@ class FakeCore:
         if value == b"huge":
             self._huge.add(key)
         body = b"x" * HUGE if value == b"huge-output" else str(offset).encode()
-        out.append(FakeOutput(EVENTS.name, self.partition, key, body, ""))
+        event = FakeOutput(EVENTS.name, self.partition, key, body, "")
+        if value == b"pending":
+            self.pending = self._work(event)
+        else:
+            out.append(event)
         if key == b"kick":
             out.append(FakeOutput(COMMANDS.name, offset % self.partitions, key, str(offset).encode(), "command"))
         self.event_types["fake"] = self.event_types.get("fake", 0) + 1
 
-    def _work(self) -> Iterator[None]:
+    def _work(self, event: FakeOutput) -> Iterator[None]:
         while not self.is_free:
             yield
+        self.following.append(event)
 
     def checkpoint(self) -> list[tuple[bytes, bytes | None]]:
         rows: list[tuple[bytes, bytes | None]] = [(key, self._row(key)) for key in sorted(self._touched)]
