@@ -97,11 +97,14 @@ def test_a_new_liveness_rule_is_put_to_many_sessions_in_pieces_and_to_all_of_the
 
 @pytest.mark.parametrize("taken", [0, 1, 2])
 def test_limits_that_come_are_put_to_many_sessions_in_pieces_and_the_same_comes_of_it_as_in_one_go(taken: int) -> None:
-    """4.9: a group's limit moves the slots of all its sessions, an enforced one ends some; who takes the pieces takes what comes of them."""
+    """4.9: a limit on a group moves its slots, an enforced one ends some; who takes the pieces takes what comes of them."""
     members = 2 * ROWS_AT_ONCE + 1
     records = [tick(0)]
     for number in range(members):
-        records += [groups(f"user{number}", "g"), *(start(f"s{number}{device}", f"user{number}") for device in "ab"[: 1 + (number % 100 == 0)])]
+        records += [
+            groups(f"user{number}", "g"),
+            *(start(f"s{number}{device}", f"user{number}") for device in "ab"[: 1 + (number % 100 == 0)]),
+        ]
     rules = policy(Limit("all", "group", 9), user_limit(1, on_change="enforce"), Liveness(rule="interim", times=3))
     whole = play(*records)
     before = len(whole.outputs)
