@@ -25,6 +25,7 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 from aiokafka.helpers import create_ssl_context
+from aiokafka.protocol.produce import ProduceRequest
 
 from schemas.configuration import Configuration
 from schemas.topics import Topic
@@ -51,6 +52,7 @@ class _Connection(aiokafka.conn.AIOKafkaConnection):  # type: ignore[misc] # aio
     """
 
     refusal: ClassVar[Exception | None] = None
+    before_write: ClassVar[Callable[[], None] | None] = None
 
     async def connect(self) -> Any:
         _Connection.refusal = None  # a Kafka that refused us once may be out of reach now
@@ -60,8 +62,10 @@ class _Connection(aiokafka.conn.AIOKafkaConnection):  # type: ignore[misc] # aio
             _Connection.refusal = refused
             raise
 
-    def send(self, *arguments: Any, **options: Any) -> Any:
-        return self._written(super().send, *arguments, **options)
+    def send(self, request: Any, *arguments: Any, **options: Any) -> Any:
+        if _Connection.before_write is not None and isinstance(request, ProduceRequest):
+            _Connection.before_write()
+        return self._written(super().send, request, *arguments, **options)
 
     def _send_sasl_token(self, *arguments: Any, **options: Any) -> Any:
         return self._written(super()._send_sasl_token, *arguments, **options)
@@ -92,6 +96,11 @@ async def _coordinator_lookup(client: AIOKafkaClient, kind: int, key: str) -> in
 
 
 AIOKafkaClient.coordinator_lookup = _coordinator_lookup
+
+
+def look_before_each_write(look: Callable[[], None]) -> None:
+    """Have this called before anything of this process goes to Kafka to be written; it may end the process (`agents.pulse`)."""
+    _Connection.before_write = look
 
 
 def last_refusal() -> Exception | None:

@@ -58,6 +58,9 @@ POLL_RECORDS = 100
 WRITE_SPACING_S = 0.02
 """Between two batches of results of a partition. Sent as they come they would be twenty times as many, and cost Kafka more than us."""
 HOUSEKEEPING_S = 1.0
+SESSION_TIMEOUT_MS, HEARTBEAT_MS = 10_000, 3_000
+GIVEN_UP_AFTER_S = (SESSION_TIMEOUT_MS - HEARTBEAT_MS) / 1000
+"""A kicker that stood still for so long may have lost its partitions to others: its last heartbeat was before that."""
 ACCEPTED_SHOWN_MAX = 100
 """Attribute sets that the metrics tell apart; there are as many as the profiles have, and what 403 makes of them."""
 RETRY_S = 0.5
@@ -107,6 +110,8 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             partition_assignment_strategy=(StickyPartitionAssignor,),
+            session_timeout_ms=SESSION_TIMEOUT_MS,
+            heartbeat_interval_ms=HEARTBEAT_MS,
             fetch_max_wait_ms=10,
         )
 

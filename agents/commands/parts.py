@@ -28,6 +28,7 @@ from agents.settings import load_settings
 from agents.short_way import Answer
 from agents.sightings_door import run_sightings_door
 from agents.supervise import LOG_LEVEL_VARIABLE, Part, Supervisor
+from agents.tasks import end
 from agents.topic_admin import KafkaUnreachableError, require_topics
 from schemas.configuration import Configuration
 from schemas.errors import CurfewError
@@ -77,8 +78,10 @@ def kicker(configuration: Configuration) -> None:
 
     SIGHUP reads NASes and secrets again.
     """
-    from agents.kicker import run_kicker  # noqa: PLC0415 - as above
+    from agents.kafka_client import look_before_each_write  # noqa: PLC0415 - as above
+    from agents.kicker import GIVEN_UP_AFTER_S, run_kicker  # noqa: PLC0415 - as above
     from agents.portal import Portal  # noqa: PLC0415 - as above
+    from agents.pulse import Pulse  # noqa: PLC0415 - as above
     from agents.ways import ways  # noqa: PLC0415 - as above
     from agents.ways.poll import Poll  # noqa: PLC0415 - as above
 
@@ -93,8 +96,14 @@ def kicker(configuration: Configuration) -> None:
 
     async def work(configuration: Configuration, health: Health, stop: asyncio.Event) -> None:
         await _wait_for_topics(configuration, health, stop)
+        pulse = Pulse(GIVEN_UP_AFTER_S)
+        look_before_each_write(pulse.look)
+        beating = asyncio.create_task(pulse.beat())
         kicking = run_kicker(configuration, health, stop, reread=reread, drivers={**ways(configuration), "poll": poll})
-        await _together(stop, kicking, poll.serve(stop), portal.serve(stop))
+        try:
+            await _together(stop, kicking, poll.serve(stop), portal.serve(stop))
+        finally:
+            await end(beating)
 
     _run("kicker", configuration, work, 1)
 

@@ -9,6 +9,8 @@ from aiokafka import AIOKafkaProducer
 
 from agents.broker import pick_free_port
 from agents.kafka_client import client_settings, topic_name
+from agents.kicker import GIVEN_UP_AFTER_S
+from agents.pulse import STOOD_STILL
 from agents.settings import load_settings
 from agents.topic_admin import ensure_topics
 from agents.topic_reader import reading
@@ -59,6 +61,15 @@ def order(nas, number, **session):
     )
 
 
+async def send(configuration, *orders):
+    producer = AIOKafkaProducer(**client_settings(configuration))
+    await producer.start()
+    for one in orders:
+        place = {"key": one.nas.encode(), "partition": partition_of(one.nas, 2), "headers": [("kind", b"command")]}
+        await producer.send_and_wait(topic_name(configuration, COMMANDS), encode(one), **place)
+    await producer.stop()
+
+
 async def test_commands_go_out_by_the_ways_of_their_nases_and_end_with_what_these_say(kafka, prefix, tmp_path):
     """5.6, 5.7: the same results as by RADIUS: a promise is acknowledged, nobody there is gone, no secret is no-secret."""
     transport, bas = await asyncio.get_running_loop().create_datagram_endpoint(
@@ -76,12 +87,7 @@ async def test_commands_go_out_by_the_ways_of_their_nases_and_end_with_what_thes
         "gone": order("bras", 2, framed_ip_address="192.0.2.8"),
         "unsupported": order("bras", 3),
     }
-    producer = AIOKafkaProducer(**client_settings(configuration))
-    await producer.start()
-    for one in orders.values():
-        place = {"key": one.nas.encode(), "partition": partition_of(one.nas, 2), "headers": [("kind", b"command")]}
-        await producer.send_and_wait(topic_name(configuration, COMMANDS), encode(one), **place)
-    await producer.stop()
+    await send(configuration, *orders.values())
     kicker = await Curfew(config).start("kicker")
     found = {}
     try:
@@ -146,3 +152,45 @@ async def test_the_kicker_serves_both_reads_tokens_again_and_ends_as_told(kafka,
         if kicker.returncode is None:
             kicker.kill()
             await kicker.wait()
+
+
+async def test_a_kicker_that_stood_still_for_longer_than_its_group_waits_ends_and_writes_nothing_more(kafka, prefix, tmp_path):
+    """5.4, 5.7: others may have told its outcomes meanwhile; whoever is started after it goes on, and each command has one final result."""
+    config, pickup, portal = tmp_path / "curfew.toml", pick_free_port(), pick_free_port()
+    places = {"bootstrap": kafka.bootstrap, "prefix": prefix, "pickup": pickup, "portal": portal}
+    config.write_text(CONFIGURATION.format(**places, token="first", key="portal-key"))
+    configuration = load_settings(config, {})
+    await ensure_topics(configuration)
+    found: list[str] = []
+    frozen = await Curfew(config).start("kicker")
+    try:
+        async with asyncio.timeout(WITHIN_S), reading(configuration, RESULTS) as reader:
+
+            async def read_on():
+                found.extend([loads(record.value)["command_id"] async for record in reader.to_end()])
+
+            async def until_told(count):
+                while len(found) < count:
+                    await asyncio.sleep(0.05)
+                    await read_on()
+
+            first, second = order("bras", 1), order("bras", 2)
+            await send(configuration, first)
+            await until_told(1)
+            frozen.send_signal(signal.SIGSTOP)
+            await send(configuration, second)
+            await asyncio.sleep(GIVEN_UP_AFTER_S + 1)
+            frozen.send_signal(signal.SIGCONT)
+            assert await frozen.wait() == STOOD_STILL
+            successor = await Curfew(config).start("kicker")
+            try:
+                await until_told(2)
+            finally:
+                successor.send_signal(signal.SIGTERM)
+                assert await successor.wait() == 0
+            await read_on()
+    finally:
+        if frozen.returncode is None:
+            frozen.kill()
+            await frozen.wait()
+    assert found == [first.id, second.id]
