@@ -33,6 +33,9 @@ from schemas.topics import Topic
 REQUEST_TIMEOUT_MS = 5000
 BATCH_BYTES = 256 * 1024
 """A producer's batch: well below the broker's `message.max.bytes` (1 MiB), large enough for a poll's output."""
+FETCH_WAIT_MS = 100
+"""How long Kafka holds a fetch to which it has nothing to say: each one costs both sides a millisecond, and what comes is told at once.
+Only a partition that was not in the fetch waits for its end: one that goes on after a pause, or whose records waited 200 ms to be taken."""
 START_RETRY_S = 0.5
 CONNECTIONS_CLOSE_S = 1.0
 CLOSE_DEADLINE_S = 5.0

@@ -31,7 +31,7 @@ from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
 from agents import metrics
 from agents.garbage import settle
 from agents.health import Health
-from agents.kafka_client import client_settings, close, prefixed, start_patiently, topic_name
+from agents.kafka_client import FETCH_WAIT_MS, client_settings, close, prefixed, start_patiently, topic_name
 from agents.kick_ports import SourcePorts
 from agents.kick_restore import restore
 from agents.kick_ways import Questions
@@ -112,7 +112,7 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
             partition_assignment_strategy=(StickyPartitionAssignor,),
             session_timeout_ms=SESSION_TIMEOUT_MS,
             heartbeat_interval_ms=HEARTBEAT_MS,
-            fetch_max_wait_ms=10,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
         )
 
     def reload(self, configuration: Configuration) -> None:

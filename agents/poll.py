@@ -29,6 +29,7 @@ from mode import Service
 
 from agents.health import Health
 from agents.kafka_client import (
+    FETCH_WAIT_MS,
     REQUEST_TIMEOUT_MS,
     client_settings,
     close,
@@ -48,7 +49,6 @@ from schemas.errors import CurfewError
 POLL_RECORDS = 1000
 """Records of one poll: some 10 to 20 ms of work, after which the event loop has its turn."""
 POLL_TIMEOUT_MS = 100
-FETCH_WAIT_MS = 10
 FETCH_BYTES = 1024 * 1024
 HAND_OVER_S = 3.0
 MEMBERSHIPS_MAX = 5

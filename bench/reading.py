@@ -15,8 +15,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from agents.garbage import settle
-from agents.kafka_client import client_settings, topic_name
-from agents.poll import FETCH_BYTES, FETCH_WAIT_MS, POLL_RECORDS, POLL_TIMEOUT_MS
+from agents.kafka_client import FETCH_WAIT_MS, client_settings, topic_name
+from agents.poll import FETCH_BYTES, POLL_RECORDS, POLL_TIMEOUT_MS
 from agents.settings import load_settings
 from agents.topic_reader import kind_of
 from bench.catching_up import journal_ends

@@ -7,8 +7,8 @@ import time
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from agents.kafka_client import client_settings, idempotent_producer
-from agents.poll import FETCH_WAIT_MS, POLL_TIMEOUT_MS
+from agents.kafka_client import FETCH_WAIT_MS, client_settings, idempotent_producer
+from agents.poll import POLL_TIMEOUT_MS
 from bench.rig import PARTITIONS, make_topic
 from schemas.configuration import Configuration
 

@@ -143,7 +143,7 @@ class Ingest(msgspec.Struct, frozen=True):
 
     listen: Annotated[tuple[str, ...], Meta(min_length=1, max_length=64)] = ("127.0.0.1:1813",)
     processes: Annotated[int, Meta(ge=1, le=256)] = 1
-    receive_buffer_bytes: Annotated[int, Meta(ge=65_536, le=1_073_741_824)] = 8_388_608
+    receive_buffer_bytes: Annotated[int, Meta(ge=65_536, le=1_073_741_824)] = 2_097_152
     max_unanswered: Annotated[int, Meta(ge=1, le=10_000_000)] = 20_000
     tick_s: Annotated[float, Meta(ge=0.05, le=60)] = 1.0
     duplicate_cache_s: Annotated[float, Meta(ge=0, le=300)] = 15.0
