@@ -3,8 +3,8 @@
 What lives here: noticing it, and the end. What may not: who is guarded (`agents.commands.parts`), what is written.
 
 Theory of operation. Who is silent towards its consumer group for longer than a session timeout has had its partitions given to others, and
-hears of it only after it has gone on: by then it would have told outcomes that its successor told too. So each write to Kafka looks at the
-monotonic clock, which went on meanwhile; and so does a task, again and again, since a gap is one only to who looks often. The end is that
+hears of it only after it has gone on: by then it would have told outcomes that its successor told too. So each write to Kafka looks at a
+clock that went on meanwhile; and so does a task, again and again, since a gap is one only to who looks often. The end is that
 of a process that is killed, from which everything recovers: what is flushed in an orderly one is what must not be written.
 """
 
@@ -24,16 +24,21 @@ STOOD_STILL: Final = 75
 log = logging.getLogger(__name__)
 
 
+def uptime_s() -> float:
+    """Seconds since the machine was started, those in which it was suspended among them (clock_gettime(2); macOS leaves these out)."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 class Pulse:
     """Looks at the clock of one process.
 
     Args:
         most_s: between two looks; beyond it the process ends.
-        clock: monotonic, in seconds, and goes on while the process does not.
+        clock: in seconds, never set back, and goes on while the process and the machine do not.
         end: ends the process at once, with an exit status.
     """
 
-    def __init__(self, most_s: float, *, clock: Callable[[], float] = time.monotonic, end: Callable[[int], object] = os._exit) -> None:
+    def __init__(self, most_s: float, *, clock: Callable[[], float] = uptime_s, end: Callable[[int], object] = os._exit) -> None:
         self._most_s = most_s
         self._clock = clock
         self._end = end
