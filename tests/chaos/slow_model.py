@@ -77,6 +77,7 @@ class _Walk:
         self._rules = rules
         self._said = said
         self._of: dict[str, dict[Key, _Session]] = defaultdict(dict)
+        self._ever: dict[Key, list[_Session]] = defaultdict(list)  # by key, whoever has them: in two hours there are many
         self._stopped: set[Key] = set()
         self._monos_ms: dict[str, int] = {}
         self._clock_ms = 0
@@ -88,7 +89,9 @@ class _Walk:
             self._tick(record.value)
         elif record.kind == "accounting" and record.value is not None:
             if record.value["status"] in ("Accounting-On", "Accounting-Off"):
-                self._over(lambda key: key[0] == record.value["nas"])
+                for mine in self._of.values():
+                    for key, session in mine.items():
+                        session.is_over |= key[0] == record.value["nas"]
             else:
                 breached = any(event["type"] == "limit.breached" and event["rule"] == self._rules.limit for event in events)
                 self._accounting(record, breached=breached)
@@ -100,11 +103,6 @@ class _Walk:
         self._clock_ms += max(0, min(tick["mono_ms"] - before_ms, CAP_TICKS * tick.get("period_ms", 1000)))
         self._monos_ms[tick["ingest"]] = tick["mono_ms"]
 
-    def _over(self, of: Any) -> None:
-        for mine in self._of.values():
-            for key, session in mine.items():
-                session.is_over |= of(key)
-
     def _event(self, event: Any, record: Stored) -> None:
         key = event["nas"], event.get("acct_session_id", "")
         session = self._of[event.get("identity", "")].get(key)
@@ -113,7 +111,8 @@ class _Walk:
             if silent_s < self._rules.silent_s:
                 self._finds(record, f"{key} is called stale after {silent_s:.1f} s")
         if event["type"] in ("session.ended", "session.moved", "session.suspect", "disconnect.requested"):
-            self._over(lambda other: other == key)
+            for session in self._ever.get(key, ()):
+                session.is_over = True
 
     def _accounting(self, record: Stored, *, breached: bool) -> None:
         value = record.value
@@ -134,6 +133,7 @@ class _Walk:
                 self._finds(record, f"{key} of {identity} did not breach the limit, and there is another device")
         if is_new:
             mine[key] = _Session(device, value["nas"], begins_fresh, self._clock_ms)
+            self._ever[key].append(mine[key])
         elif key in mine:
             mine[key].heard_ms = self._clock_ms
 
