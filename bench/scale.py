@@ -58,7 +58,7 @@ class Clocked:
         """A new version of the policy, and all that is to be done before the next record; milliseconds of CPU that it took."""
         began_s = time.process_time()
         self.apply("policy", b"", encode(PolicyVersion(version=version, time_ms=T0_MS, policy=policy)))
-        self.core.finish()
+        self.core.finish(self.out)
         return 1000 * (time.process_time() - began_s)
 
     def tick(self) -> float:
