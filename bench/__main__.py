@@ -33,7 +33,7 @@ from bench import (
 from bench.rig import FULL, QUICK, ROOT, TINY, FailedError, Rig
 from schemas.errors import CurfewError
 
-NAMED = document.DOCUMENT.relative_to(ROOT)
+NAMED: Path = document.DOCUMENT.relative_to(ROOT)
 
 PARTS: dict[str, ModuleType] = {
     "ingest": ingest,
@@ -62,7 +62,7 @@ def main() -> int:
     parser.add_argument("--document", action="store_true", help=f"write {NAMED} also after a run that is not full, or of some parts only")
     parser.add_argument("--out", type=Path, help="directory for results, logs and the data of Kafka; var/bench, and quick or tiny below it")
     given = parser.parse_args()
-    sys.stdout.reconfigure(line_buffering=True)  # whoever pipes it sees each table when it is there
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # whoever pipes it sees each table when it is there
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells of each retry while new topics get their leaders
     given.out = (given.out or ROOT / "var/bench" / ("" if given.sizes is FULL else given.sizes.name)).absolute()
     writes = given.document or (given.sizes is FULL and not given.only)

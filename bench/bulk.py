@@ -68,17 +68,20 @@ class Told(NamedTuple):
     took_s: float
 
 
+def _disconnect(address: str) -> Disconnect:
+    return Disconnect(address=address, secret=SECRET.decode(), port=3799)
+
+
 class World:
     """The network, the NASes and the topics around one dispatcher."""
 
     def __init__(self, story: Story) -> None:
         self.story = story
         self.luck = random.Random(story.seed)
-        way = {"secret": SECRET.decode(), "port": 3799}
         self.addresses = {name: f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n, name in enumerate(dict.fromkeys(story.nases), 1)}
         self.dead = {(self.addresses[name], 3799) for name in story.dead}
         nases = [
-            Nas(name=name, addresses=(f"{address}/32",), secret="s", disconnect=Disconnect(address=address, **way))
+            Nas(name=name, addresses=(f"{address}/32",), secret="s", disconnect=_disconnect(address))
             for name, address in self.addresses.items()
         ]
         self.dispatcher = Dispatcher(

@@ -17,7 +17,7 @@ from bench.rig import ROOT
 from bench.targets import outcomes
 from schemas.codec import dumps, loads
 
-DOCUMENT = ROOT / "docs/benchmarks.md"
+DOCUMENT: Path = ROOT / "docs/benchmarks.md"
 PLOTS = "benchmarks"
 INTRODUCTION = """# Benchmarks
 

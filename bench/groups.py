@@ -7,7 +7,7 @@ for each group and goes through the same messages one after the other; every ans
 import gc
 import random
 import time
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from bench.report import Report
 from bench.rig import FailedError, Rig
@@ -97,7 +97,7 @@ def _messages(sessions: int) -> list[Said]:
     return said
 
 
-def _said(op: str, number: int, group: str, identity: str, session: str) -> Said:
+def _said(op: Literal["take", "free"], number: int, group: str, identity: str, session: str) -> Said:
     message = SlotMessage(
         op=op,
         group=group,

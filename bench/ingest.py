@@ -99,7 +99,7 @@ async def _load(rig: Rig, server: Server, window: int, peer: FreeRadius | None) 
     one = await rig.send(server.port, window=window, seconds=rig.sizes.ingest_s)
     if peer and not peer.wrote(one["packets"]):
         raise FailedError(f"{peer.title} answered more than it wrote")
-    return one | {"server_cpu_s": server.cpu_s() - used_s, "broker_cpu_s": cpu_s_of(rig.broker) - broker_s}
+    return {**one, "server_cpu_s": server.cpu_s() - used_s, "broker_cpu_s": cpu_s_of(rig.broker) - broker_s}
 
 
 async def _check_durable(configuration: Configuration, answered: int) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import gc
 import socket
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
@@ -24,7 +25,7 @@ from agents.kafka_client import client_settings, close, idempotent_producer, top
 from agents.kicker import Kicker
 from bench.report import Report, show_profile
 from bench.rig import PARTITIONS, Child, FailedError, Rig, cpu_s_of
-from schemas.codec import encode, loads
+from schemas.codec import JsonValue, encode, loads
 from schemas.configuration import Configuration
 from schemas.disconnect import COMMAND_KIND, DisconnectCommand
 from schemas.topics import COMMANDS, KIND_HEADER, RESULTS
@@ -114,7 +115,8 @@ def _address(number: int) -> str:
 
 async def _kick(rig: Rig, configuration: Configuration, kicks: int, kickers: list[Child], nases: Child) -> dict[str, Any]:
     """Write the commands, wait until each has its two results, and look at them afterwards."""
-    parts = {"kicker": [child.cpu_s for child in kickers], "NASes": [nases.family_cpu_s], "Kafka": [partial(cpu_s_of, rig.broker)]}
+    parts: dict[str, list[Callable[[], float]]] = {"kicker": [child.cpu_s for child in kickers], "NASes": [nases.family_cpu_s]}
+    parts["Kafka"] = [partial(cpu_s_of, rig.broker)]
     commands = _commands(kicks)
     reader = AIOKafkaConsumer(**client_settings(configuration), enable_auto_commit=False, auto_offset_reset="earliest")
     await reader.start()
@@ -155,7 +157,7 @@ async def _kick(rig: Rig, configuration: Configuration, kicks: int, kickers: lis
 
 def _command(number: int, now_ms: int) -> DisconnectCommand:
     nas = f"nas-{number % NASES}"
-    session = {"acct_session_id": f"0-{number}-0-u", "user_name": f"user{number}@example.net", "nas_identifier": nas}
+    session: dict[str, JsonValue] = {"acct_session_id": f"0-{number}-0-u", "user_name": f"user{number}@example.net", "nas_identifier": nas}
     session |= {"calling_station_id": f"02-AA-00-{number >> 16 & 255:02X}-{number >> 8 & 255:02X}-{number & 255:02X}"}
     session |= {"nas_ip_address": f"10.0.{(number % NASES) >> 8}.{number % NASES & 255}", "nas_port": number % 4096}
     session |= {"called_station_id": "02-00-00-0A-00-01:campus", "framed_ip_address": f"10.9.{number >> 8 & 255}.{number & 255}"}

@@ -17,7 +17,7 @@ from quixstreams.models import BytesDeserializer
 try:
     from orjson import loads
 except ImportError:
-    from json import loads
+    from json import loads  # type: ignore[assignment]
 
 KEPT = ("user_name", "nas", "received_ms", "session_time_s", "input_octets", "output_octets")
 

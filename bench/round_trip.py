@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import struct
 import time
+from collections.abc import AsyncIterator
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -41,7 +42,7 @@ async def measure(configuration: Configuration, topic: str, rate_s: float, warm_
     return took_ms[round(rate_s * warm_s) :]
 
 
-async def paced(rate_s: float, count: int):
+async def paced(rate_s: float, count: int) -> AsyncIterator[int]:
     """The numbers from 0, at a rate: an open loop that makes up for what it missed."""
     began_s, sent = time.perf_counter(), 0
     while sent < count:

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from schemas.codec import dumps
 
@@ -49,7 +50,7 @@ class Sampler:
 
     def write(self, file: Path) -> None:
         """All counts, most first."""
-        tables = {"own": self._own, "with_callees": self._with_callees, "lines": self._lines}
+        tables: dict[str, Counter[Any]] = {"own": self._own, "with_callees": self._with_callees, "lines": self._lines}
         shown = {name: [(_shown(place), count) for place, count in table.most_common(WRITTEN_MAX)] for name, table in tables.items()}
         period_ms = time.process_time() * 1000 / max(1, self._samples + self._imports)
         file.write_text(dumps({"samples": self._samples, "period_ms": period_ms, **shown}))

@@ -229,8 +229,8 @@ def _report(
     for name, rounds in two.items():
         rates = [one["through_s"] for one in rounds]
         cpu = ", ".join(f"{part} {middle([one['cpu_us'][part] for one in rounds]):.0f}" for part in rounds[0]["cpu_us"])
-        told = f"{middle(rates):,.0f} records/s through to events and rows ({spread(rates)}), x {middle(rates) / one_s:.2f}"
-        notes.append(f"{name}: {told}; CPU us a record: {cpu}")
+        line = f"{middle(rates):,.0f} records/s through to events and rows ({spread(rates)}), x {middle(rates) / one_s:.2f}"
+        notes.append(f"{name}: {line}; CPU us a record: {cpu}")
     columns = (
         "sessions",
         "kill -9: given s",

@@ -66,15 +66,16 @@ def _asked_ms(data: Data) -> float:
 
 
 def _largest(data: Data) -> Data:
-    return max(data["sizes"], key=lambda one: one["sessions"])
+    found: Data = max(data["sizes"], key=lambda one: one["sessions"])
+    return found
 
 
 def _through(data: Data) -> float:
-    return median(one["through_s"] for one in data["rounds"]) / median(one["packets_s"] for one in data["freeradius"])
+    return float(median(one["through_s"] for one in data["rounds"]) / median(one["packets_s"] for one in data["freeradius"]))
 
 
 def _restore_s_per_million(data: Data) -> float:
-    return max(one["restored"]["restore_s"] / one["sessions"] * 1e6 for one in data["sizes"])
+    return float(max(one["restored"]["restore_s"] / one["sessions"] * 1e6 for one in data["sizes"]))
 
 
 def _bend(data: Data) -> float:
@@ -83,21 +84,21 @@ def _bend(data: Data) -> float:
     A table that grows has some tens of MB besides, of the checkpoints on the way, which weigh the more the fewer sessions there are.
     """
     octets = [one["restored"]["bytes_per_session"] for one in data["sizes"]]
-    return max(octets) / min(octets)
+    return float(max(octets) / min(octets))
 
 
 def _tick_growth(data: Data) -> float:
     smallest = min(data["sizes"], key=lambda one: one["sessions"])
-    return median(_largest(data)["deadly_ms"]) / median(smallest["deadly_ms"])
+    return float(median(_largest(data)["deadly_ms"]) / median(smallest["deadly_ms"]))
 
 
 def _octets(data: Data) -> float:
-    return _largest(data)["bytes_per_session"]
+    return float(_largest(data)["bytes_per_session"])
 
 
 def _taken(data: Data) -> float:
     ours = data["servers"]["curfew"]
-    return ours["flooded"]["packets_s"] / ours["can_s"]
+    return float(ours["flooded"]["packets_s"] / ours["can_s"])
 
 
 def _live(what: str, which: str) -> Callable[[Data], float]:
@@ -105,7 +106,7 @@ def _live(what: str, which: str) -> Callable[[Data], float]:
 
 
 def _kicks_s(data: Data) -> float:
-    return max(run["rate_s"] for name, run in data.items() if name.startswith("kickers-"))
+    return float(max(run["rate_s"] for name, run in data.items() if name.startswith("kickers-")))
 
 
 def _recovered_s(data: Data) -> float:

@@ -173,7 +173,7 @@ async def through(rig: Rig, running: Running, *, window: int, seconds: float) ->
     }
     octets = {topic: octets / one["packets"] for topic, octets in rig.octets(running.config).items()}
     told = {"through_s": one["packets"] / took_s, "lag_at_end": lag, "lag_max": max(following.lags)}
-    return one | told | {"cpu_us": cpu_us, "octets": octets}
+    return {**one, **told, "cpu_us": cpu_us, "octets": octets}
 
 
 def _report(  # noqa: PLR0917 - all of it is what was measured
