@@ -1,7 +1,9 @@
 """The end of Kafka's clients: bounded, and never taken for an order to end oneself."""
 
 import asyncio
+import contextlib
 import socket
+import ssl
 import struct
 from types import SimpleNamespace
 
@@ -10,10 +12,16 @@ import pytest
 import uvloop
 from aiokafka import AIOKafkaProducer
 from aiokafka.client import CoordinationType
-from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, TopicAuthorizationFailedError
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+)
 from aiokafka.protocol.admin import ApiVersionRequest
 
-from agents.kafka_client import close, passes
+from agents.kafka_client import close, last_refusal, passes
 
 
 async def cancelled() -> None:
@@ -118,3 +126,21 @@ def test_a_connection_that_was_reset_a_moment_ago_is_a_lost_one() -> None:
             assert not connection.connected()
 
     uvloop.run(asyncio.wait_for(scenario(), 60))
+
+
+async def test_why_kafka_refused_us_is_remembered_until_the_next_try_which_may_find_it_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """7.1: who waits for a Kafka that is away is not told of a password that was wrong once."""
+    outcomes = [SaslAuthenticationFailed("wrong password"), OSError("nobody listens"), ssl.SSLError("unknown authority"), None]
+
+    async def connect(_connection: object) -> None:
+        if (outcome := outcomes.pop(0)) is not None:
+            raise outcome
+
+    monkeypatch.setattr(aiokafka.conn.AIOKafkaConnection.__base__, "connect", connect)
+    connection = aiokafka.conn.AIOKafkaConnection("127.0.0.1", 1)
+    told = []
+    while outcomes:
+        with contextlib.suppress(OSError, SaslAuthenticationFailed):
+            await connection.connect()
+        told.append(type(last_refusal()))
+    assert told == [SaslAuthenticationFailed, type(None), ssl.SSLError, type(None)]
