@@ -20,7 +20,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
@@ -74,7 +74,12 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
     """One kicker of the group; `run` is all of it."""
 
     def __init__(
-        self, configuration: Configuration, health: Health, schedule: Schedule = RFC5080, drivers: Mapping[str, Way] | None = None
+        self,
+        configuration: Configuration,
+        health: Health,
+        schedule: Schedule = RFC5080,
+        drivers: Mapping[str, Way] | None = None,
+        look: Callable[[], None] = lambda: None,
     ) -> None:
         self._configuration = configuration
         self._health = health
@@ -98,6 +103,7 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
         self._homes: dict[str, int] = {}
         self._unwritten: set[str] = set()
         self._is_ended = False
+        self._look = look
         self._restoring: asyncio.Task[None] | None = None
         self._committed: dict[int, CommitPoint] = {}
         self._is_wake_up_due = False
@@ -235,6 +241,8 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
         self._carry_out(self._dispatcher.wake(now), now)
 
     def _carry_out(self, outputs: Outputs, now: Now) -> None:
+        if outputs:
+            self._look()
         for output in outputs:
             if isinstance(output, Datagram):
                 self._ports.send(output.port, output.endpoint, output.octets)
@@ -418,6 +426,7 @@ async def run_kicker(
     reread: Reread | None = None,
     schedule: Schedule = RFC5080,
     drivers: Mapping[str, Way] | None = None,
+    look: Callable[[], None] = lambda: None,
 ) -> None:
     """Run one kicker until `stop` is set and every result is durable.
 
@@ -428,12 +437,13 @@ async def run_kicker(
         reread: see `agents.reloading`.
         schedule: of retransmissions; another one than RFC 5080's is for tests.
         drivers: the other ways out by `via`; others than `agents.ways` has are for tests.
+        look: called before anything goes out to a NAS; it may end the process (`agents.pulse`).
 
     Raises:
         CurfewError: the source address cannot be had.
         KafkaError: Kafka refuses us for a reason that waiting does not mend.
     """
-    kicker = Kicker(configuration, health, schedule, drivers)
+    kicker = Kicker(configuration, health, schedule, drivers, look)
     with reloading(reread, kicker.reload):
         await kicker.run(stop)
 

@@ -89,8 +89,8 @@ class Core(Protocol):
     def finish(self, out: list[Any]) -> None:
         """What is left of `pending`, which a record leaves behind to be done before the next one, is done; its outputs are in `out`."""
 
-    def checkpoint(self) -> list[checkpoint.Row]:
-        """The rows touched since the last call."""
+    def checkpointing(self, rows: list[checkpoint.Row]) -> Iterator[None]:
+        """The rows touched since the last call are appended to `rows`, a piece at each step; nothing is applied before it is through."""
 
 
 CoreMaker = Callable[[int, int, str], Core]
@@ -231,8 +231,9 @@ class PartitionOwner:
         for record, kind in zip(records, kinds, strict=True):
             apply(record.offset, kind, record.key, record.value, outputs)
             applied += 1
-            if core.pending is not None:
-                self._wait_for_pending()
+            if core.pending is not None:  # seconds of work where there are millions of sessions: `_own` does it in pieces
+                self._hold("pending")
+                self._due.set()
                 break
         self.next_offset = records[applied - 1].offset + 1
         self._put(outputs)
@@ -249,12 +250,16 @@ class PartitionOwner:
         if outputs:
             self._around.sender.put(outputs, self._ledger)
 
-    def _wait_for_pending(self) -> None:
-        """It takes seconds where there are millions of sessions: `_own` does it in pieces, and what else was polled comes once more."""
-        self._pause("pending")
+    def _hold(self, why: str) -> None:
+        """Apply nothing until `_go_on`: what was polled already comes once more."""
+        self._pause(why)
         self._around.epoch += 1
         self._epoch = self._around.epoch
-        self._due.set()
+
+    def _go_on(self, why: str) -> None:
+        if self._is_assigned():
+            self._around.consumer.seek(self.journal, self.next_offset)
+        self._resume(why)
 
     # Its life
 
@@ -317,9 +322,7 @@ class PartitionOwner:
         left: list[Sendable] = []
         core.finish(left)
         self._put(left)
-        if self._is_assigned():
-            self._around.consumer.seek(self.journal, self.next_offset)
-        self._resume("pending")
+        self._go_on("pending")
 
     async def _restore(self) -> AIOKafkaProducer:
         """Fence the former owner, read the table back, and go on where it says.
@@ -384,8 +387,17 @@ class PartitionOwner:
 
     async def _checkpoint(self, producer: AIOKafkaProducer) -> None:
         started_s = time.monotonic()
+        rows: list[checkpoint.Row] = []
+        taking = self._core.checkpointing(rows)
+        if self._core.touched >= ROWS_FACTOR * self._settings.checkpoint_rows:  # seconds of work, as after a rule that moves millions
+            self._hold("taking")
+            for _ in taking:
+                await asyncio.sleep(0)
+            self._go_on("taking")
+        for _ in taking:
+            pass
         # Rows, offset and outputs up to it: one step, no await between them
-        share, rows, next_offset = self._ledger.cut(), self._core.checkpoint(), self.next_offset
+        share, next_offset = self._ledger.cut(), self.next_offset
         self._resume("rows")
         await share.settled()
         await checkpoint.write(producer, self._table, rows, (self.journal, next_offset, self._group))

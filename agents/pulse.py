@@ -3,9 +3,10 @@
 What lives here: noticing it, and the end. What may not: who is guarded (`agents.commands.parts`), what is written.
 
 Theory of operation. Who is silent towards its consumer group for longer than a session timeout has had its partitions given to others, and
-hears of it only after it has gone on: by then it would have told outcomes that its successor told too. So each write to Kafka looks at a
-clock that went on meanwhile; and so does a task, again and again, since a gap is one only to who looks often. The end is that
-of a process that is killed, from which everything recovers: what is flushed in an orderly one is what must not be written.
+hears of it only after it has gone on: by then it would have told outcomes that its successor told too, and asked NASes to disconnect whom
+its successor has disconnected. So each write to Kafka, and each request to a NAS, looks at a clock that went on meanwhile; and so does a
+task, again and again, since a gap is one only to who looks often. The end is that of a process that is killed, from which everything
+recovers: what is flushed in an orderly one is what must not be written.
 """
 
 from __future__ import annotations

@@ -129,12 +129,14 @@ def concerned_from(before: Policy, after: Policy) -> int | None:
 def sweep(step: Step, identity: str, enforced: frozenset[str], version: PolicyVersion) -> None:
     """Put a new policy's limits to those of an identity who are over them. Slots of groups follow by themselves (`group_slots.settle`)."""
     known = step.change.identity(identity, step.offset)
+    done: set[tuple[str, str]] = set()  # each once: who goes leaves nobody over it, and an account may have thousands of sessions
     for row in step.change.open_of(identity):
         if not limits.counts(row):
             continue
         asked = questions_of(step, row)
         for each in (*asked.first, *asked.last):
-            if each.limit.name in enforced:
+            if each.limit.name in enforced and (each.limit.name, each.group) not in done:
+                done.add((each.limit.name, each.group))
                 _enforce(step, each, limits.Scene(step.core.book, known, step.core.row.clock_ms), version)
 
 

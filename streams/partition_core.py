@@ -24,6 +24,7 @@ from schemas.policy import Policy
 from schemas.session import PARTITION_ROW, PartitionRow
 from schemas.topics import REJECTED, partition_key, policy_row_key
 from streams.step import Output, RecordRefused
+from streams.table import ROWS_AT_ONCE
 
 POLICIES_MAX = 16
 RECORD_BYTES_MAX = 64 * 1024
@@ -105,13 +106,21 @@ class PartitionCore:
 
     def checkpoint(self) -> list[tuple[bytes, bytes | None]]:
         """The rows touched since the last call, JSON by name, None for a tombstone; the partition's own row with its offset is the last."""
-        if not self._applied:
-            return []
-        rows = [(key.encode(), self._named(key)) for key in self._table.touched]
-        self._table.touched = {}
-        self._applied = False
-        rows.append((partition_key(self.partition).encode(), PARTITION_ROW.named(self.row)))
+        rows: list[tuple[bytes, bytes | None]] = []
+        for _ in self.checkpointing(rows):
+            pass
         return rows
+
+    def checkpointing(self, rows: list[tuple[bytes, bytes | None]]) -> Iterator[None]:
+        """As `checkpoint`, a piece at each step, appended to `rows`; nothing may be applied before it is through."""
+        if not self._applied:
+            return
+        touched, self._table.touched, self._applied = self._table.touched, {}, False
+        for number, key in enumerate(touched):
+            if number and number % ROWS_AT_ONCE == 0:
+                yield
+            rows.append((key.encode(), self._named(key)))
+        rows.append((partition_key(self.partition).encode(), PARTITION_ROW.named(self.row)))
 
     def _named(self, key: str) -> bytes | None:
         """A row of the table as it stands in the topic; None: a tombstone."""

@@ -43,7 +43,9 @@ def key_of(row: SessionRow) -> str:
 
 At = tuple[str | None, str | None, str | list[str] | None]
 """MAC, Framed-IP-Address, Framed-IPv6-Prefix."""
-Was = tuple[str, bool, int, At | None, object]
+TimeGiven = tuple[int | None, int | str | None, int, tuple[str, ...]]
+"""Session-Timeout, Termination-Action, when it began on the partition's clock, the groups that its records told."""
+Was = tuple[str, bool, int, At | None, TimeGiven | None]
 """What the indexes know of a row as it lay in the table: identity, open, interim interval (0: none), where its client is (None: not open),
 and what its time follows from."""
 NEW: Was = ("", False, 0, None, None)
@@ -72,7 +74,7 @@ class Change:
         self.sessions[key] = row = _unpack_session(packed)
         is_open = row.state != "ended"
         at = (row.device, row.framed_ip_address, row.framed_ipv6_prefix) if is_open else None
-        self.was[key] = (row.identity, is_open, row.interim_interval_s or row.observed_s or 0, at, (row.session_timeout_s, row.groups))
+        self.was[key] = (row.identity, is_open, row.interim_interval_s or row.observed_s or 0, at, _time_given(row))
         if row.claim_offset >= 0 or row.claim_batch >= 0:
             self.claims[key] = (row.claim_offset, row.claim_batch)
         return row
@@ -297,7 +299,7 @@ class Table:
             interval_s = row.interim_interval_s or row.observed_s or 0
             if not was_open or (interval_s and not was_interval_s) or interval_s < was_interval_s:
                 self._arm(key, row)  # a shorter interval brings its deadline forward
-            if not was_open or (row.session_timeout_s, row.groups) != was_time:
+            if not was_open or was_identity != is_identity or _time_given(row) != was_time:
                 self._arm_time(key, row)
         elif was_open or was_identity != is_identity:
             self._ended(key, is_identity, row)
@@ -382,6 +384,11 @@ class Table:
             self.whereabouts.remove(key, *was_at)
         if row is not None and self.is_sighted(row):
             self.whereabouts.add(key, row)
+
+
+def _time_given(row: SessionRow) -> TimeGiven:
+    """What a session's time follows from, identity and policy apart (`streams.timeouts`): where it changes, the time may be nearer."""
+    return row.session_timeout_s, row.termination_action, row.opened_clock_ms, row.groups
 
 
 def _closed_ms(row: SessionRow) -> int | None:

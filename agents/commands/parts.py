@@ -99,7 +99,8 @@ def kicker(configuration: Configuration) -> None:
         pulse = Pulse(GIVEN_UP_AFTER_S)
         look_before_each_write(pulse.look)
         beating = asyncio.create_task(pulse.beat())
-        kicking = run_kicker(configuration, health, stop, reread=reread, drivers={**ways(configuration), "poll": poll})
+        drivers = {**ways(configuration), "poll": poll}
+        kicking = run_kicker(configuration, health, stop, reread=reread, drivers=drivers, look=pulse.look)
         try:
             await _together(stop, kicking, poll.serve(stop), portal.serve(stop))
         finally:

@@ -1,7 +1,9 @@
 """The kicker's process and the other ways: what goes out by them, and what it serves for them (behaviours 5.6, 5.7)."""
 
 import asyncio
+import contextlib
 import signal
+import socket
 import time
 
 import aiohttp
@@ -46,6 +48,24 @@ addresses = ["127.0.0.1"]
 secret = "s"
 disconnect = {{ via = "huawei-portal", address = "127.0.0.1", secret = "{key}" }}
 """
+
+
+SILENT_NAS = """
+[[nas]]
+name = "silent"
+addresses = ["127.0.0.3"]
+secret = "s"
+disconnect = {{ address = "127.0.0.1", port = {port}, secret = "s" }}
+"""
+
+
+def requests_at(nas):
+    """How many datagrams have come to a NAS since the last look."""
+    count = 0
+    with contextlib.suppress(BlockingIOError):
+        while nas.recv(4096):
+            count += 1
+    return count
 
 
 def order(nas, number, **session):
@@ -154,11 +174,14 @@ async def test_the_kicker_serves_both_reads_tokens_again_and_ends_as_told(kafka,
             await kicker.wait()
 
 
-async def test_a_kicker_that_stood_still_for_longer_than_its_group_waits_ends_and_writes_nothing_more(kafka, prefix, tmp_path):
+async def test_a_kicker_that_stood_still_for_longer_than_its_group_waits_ends_and_sends_nothing_more(kafka, prefix, tmp_path):
     """5.4, 5.7: others may have told its outcomes meanwhile; whoever is started after it goes on, and each command has one final result."""
+    silent_nas = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    silent_nas.bind(("127.0.0.1", 0))
+    silent_nas.setblocking(False)
     config, pickup, portal = tmp_path / "curfew.toml", pick_free_port(), pick_free_port()
     places = {"bootstrap": kafka.bootstrap, "prefix": prefix, "pickup": pickup, "portal": portal}
-    config.write_text(CONFIGURATION.format(**places, token="first", key="portal-key"))
+    config.write_text(CONFIGURATION.format(**places, token="first", key="portal-key") + SILENT_NAS.format(port=silent_nas.getsockname()[1]))
     configuration = load_settings(config, {})
     await ensure_topics(configuration)
     found: list[str] = []
@@ -174,14 +197,18 @@ async def test_a_kicker_that_stood_still_for_longer_than_its_group_waits_ends_an
                     await asyncio.sleep(0.05)
                     await read_on()
 
-            first, second = order("bras", 1), order("bras", 2)
+            first, second, unanswered = order("bras", 1), order("bras", 2), order("silent", 3)
             await send(configuration, first)
             await until_told(1)
-            frozen.send_signal(signal.SIGSTOP)
+            await send(configuration, unanswered)
+            while not requests_at(silent_nas):  # noqa: ASYNC110 - a datagram of another process
+                await asyncio.sleep(0.05)
+            frozen.send_signal(signal.SIGSTOP)  # before the second request is due
             await send(configuration, second)
             await asyncio.sleep(GIVEN_UP_AFTER_S + 1)
             frozen.send_signal(signal.SIGCONT)
             assert await frozen.wait() == STOOD_STILL
+            assert requests_at(silent_nas) == 0
             successor = await Curfew(config).start("kicker")
             try:
                 await until_told(2)
@@ -193,4 +220,5 @@ async def test_a_kicker_that_stood_still_for_longer_than_its_group_waits_ends_an
         if frozen.returncode is None:
             frozen.kill()
             await frozen.wait()
+        silent_nas.close()
     assert found == [first.id, second.id]

@@ -456,6 +456,23 @@ def test_enforcing_is_the_same_whatever_order_the_sessions_came_in_after_a_resto
 
 
 @pytest.mark.python_core
+def test_a_rule_is_put_once_to_an_account_of_many_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """4.9: put to each of five thousand it held the worker up for longer than its group waits, and whoever came after it likewise."""
+    enforced: list[str] = []
+    enforce = limiting._enforce
+    monkeypatch.setattr(
+        limiting, "_enforce", lambda step, asked, *others: (enforced.append(asked.limit.name), enforce(step, asked, *others))[1]
+    )
+    journal = play(*(start(f"s{n}", at_s=n) for n in range(60)))
+    journal.events()
+    journal.feed(policy(*(user_limit(most, f"max-{most}", on_change="enforce") for most in (50, 20))))
+    assert enforced == ["max-50", "max-20"]
+    assert gone(journal) == [f"s{n}" for n in (*range(50, 60), *range(20, 50))]
+    assert set(journal.types()) == {"limit.breached", "disconnect.requested"}
+    journal.nothing_else()
+
+
+@pytest.mark.python_core
 @pytest.mark.parametrize("count", ["sessions", "devices"])
 def test_a_rule_is_put_to_nobody_who_has_too_few_sessions_to_be_over_it_and_the_same_comes_of_it(
     monkeypatch: pytest.MonkeyPatch, count: str

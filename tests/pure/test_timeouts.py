@@ -1,14 +1,16 @@
 """Session-Timeout, Idle-Timeout and durations where the NAS forgets them (behaviour 3.6)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from schemas.policy import Duration
 from streams.timeouts import AGAIN_MS, ORDERS_MAX, believed
-from tests.support.journal import Journal, Record, interim, play, policy, result, start, stop, tick
+from tests.support.journal import Journal, Record, groups, interim, play, policy, result, start, stop, tick
 
 HOUR = Duration(name="one-hour", applies_to="user", max_s=3600)
+SHORT = Duration(name="short", applies_to="user", max_s=60)
 
 
 def running(*records: Record, rules: Record | None = None) -> Journal:
@@ -116,6 +118,39 @@ def test_a_restart_forgets_no_time() -> None:
     """2.8."""
     journal = running(start(session_timeout_s=60)).pass_time(59).restart()
     assert seconds_until_kick(journal, 10) == 1
+
+
+def under_a_key_that_another_takes() -> Journal:
+    journal = running(start(), rules=policy(SHORT)).pass_time(64)
+    journal.feed(start("s1", "bob", at_s=64, framed_ip_address="192.0.2.9", mac="02-00-00-00-00-99"))
+    return journal
+
+
+def renamed_into_a_group_with_less_time() -> Journal:
+    long, short = (Duration(name=group, applies_to="group", group=group, max_s=max_s) for group, max_s in (("slow", 3600), ("fast", 60)))
+    journal = running(groups("anon", "slow"), groups("bob", "fast"), start("s1", "anon"), rules=policy(long, short)).pass_time(5)
+    return journal.feed(interim("s1", "bob", at_s=5))
+
+
+def no_more_to_be_authenticated_anew() -> Journal:
+    journal = running(start(session_timeout_s=60, termination_action=1)).pass_time(5)
+    return journal.feed(interim(at_s=5, session_timeout_s=60, termination_action=0))
+
+
+@pytest.mark.parametrize(
+    ("happened", "seconds"),
+    [(under_a_key_that_another_takes, 60), (renamed_into_a_group_with_less_time, 55), (no_more_to_be_authenticated_anew, 55)],
+)
+@pytest.mark.parametrize("restarts", [False, True], ids=["it-saw-it", "it-read-it-back"])
+def test_a_time_that_comes_nearer_under_way_is_seen_by_who_was_there_as_by_who_reads_it_back(
+    happened: Callable[[], Journal], seconds: int, *, restarts: bool
+) -> None:
+    """2.8, 3.6: the same journal, the same decisions."""
+    journal = happened()
+    for take in (journal.events, journal.commands, journal.notices):
+        take()
+    assert seconds_until_kick(journal.restart() if restarts else journal, 100) == seconds
+    journal.nothing_else()
 
 
 def said(at_s: int, octets: int | None, **fields: Any) -> Record:

@@ -95,11 +95,12 @@ class FakeCore:
             yield
         self.following.append(event)
 
-    def checkpoint(self) -> list[tuple[bytes, bytes | None]]:
-        rows: list[tuple[bytes, bytes | None]] = [(key, self._row(key)) for key in sorted(self._touched)]
+    def checkpointing(self, rows: list[tuple[bytes, bytes | None]]) -> Iterator[None]:
+        touched, self._touched = sorted(self._touched), set()
+        for key in touched:
+            rows.append((key, self._row(key)))
+            yield
         rows.append((self._own_key, json.dumps({"next_offset": self.next_offset}).encode()))
-        self._touched.clear()
-        return rows
 
     def _row(self, key: bytes) -> bytes:
         row = json.dumps(self.rows[key]).encode()
