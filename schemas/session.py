@@ -375,6 +375,7 @@ class PartitionRow(msgspec.Struct, array_like=True):
         claims: questions to the other partitions that are open.
         policies: (version, offset at which it took effect), the last ones only; the last one is in force.
         spent: quotas of whole groups that are spent, until their windows close; the last ones only.
+        unclaimed: NASes with sessions that no other partition holds, told since the last tick, which looks whether they are dead so.
     """
 
     partition: int
@@ -387,6 +388,7 @@ class PartitionRow(msgspec.Struct, array_like=True):
     policies: list[tuple[int, int]] = []
     claims: tuple[ClaimBatch, ...] = ()
     spent: tuple[Spent, ...] = ()
+    unclaimed: tuple[str, ...] = ()
 
 
 R = TypeVar("R", bound=msgspec.Struct)

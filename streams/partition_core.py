@@ -120,7 +120,11 @@ class PartitionCore:
             if number and number % ROWS_AT_ONCE == 0:
                 yield
             rows.append((key.encode(), self._named(key)))
-        rows.append((partition_key(self.partition).encode(), PARTITION_ROW.named(self.row)))
+        rows.append((partition_key(self.partition).encode(), PARTITION_ROW.named(self._own_row())))
+
+    def _own_row(self) -> PartitionRow:
+        """The partition's own row as it is written."""
+        return self.row
 
     def _named(self, key: str) -> bytes | None:
         """A row of the table as it stands in the topic; None: a tombstone."""

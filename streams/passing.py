@@ -135,24 +135,27 @@ def _find_dead(core: SessionCore, offset: int, nth: int, moved: dict[str, NasRow
     """Sessions that were missed or are dead, and those whose time is over. Each takes one step at a tick, and then has a new deadline."""
     nases = core.table.nases
     unclaimed, core.table.unclaimed = core.table.unclaimed, {}
-    done: list[str] = []
+    missed: set[str] = set()
+    ended: set[str] = set()
+    done: dict[str, None] = {}
 
     def overdue(step: Step, row: SessionRow) -> None:
         deaths.overdue(step, row, nases[row.nas].clock_ms)
-        done.append(key_of(row))
+        done[key_of(row)] = None
 
     def over(step: Step, row: SessionRow) -> None:
         timeouts.over(step, row)
-        done.append(key_of(row))
+        done[key_of(row)] = None
 
-    taken = 0
     for name in sorted({*moved, *unclaimed}):
-        while taken < DEATHS_PER_TICK_MAX and (key := core.table.due(name, nases[name].clock_ms)) is not None:
-            nth = core.atomically(offset, nth, out, key, overdue)
-            taken += 1
-    while taken < DEATHS_PER_TICK_MAX and (key := core.table.time_is_over(core.row.clock_ms)) is not None:
-        nth = core.atomically(offset, nth, out, key, over)
-        taken += 1
+        while len(missed) < DEATHS_PER_TICK_MAX and (key := core.table.due(name, nases[name].clock_ms)) is not None:
+            if key not in missed:  # entries are hints, others after a restore: one too many is no second step
+                missed.add(key)
+                nth = core.atomically(offset, nth, out, key, overdue)
+    while len(missed) + len(ended) < DEATHS_PER_TICK_MAX and (key := core.table.time_is_over(core.row.clock_ms)) is not None:
+        if key not in ended:
+            ended.add(key)
+            nth = core.atomically(offset, nth, out, key, over)
     for key in done:
         core.table.arm(key)
     return nth

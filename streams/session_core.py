@@ -19,6 +19,7 @@ from schemas.session import (
     NAS_ROW,
     SESSION_ROW,
     NasRow,
+    PartitionRow,
     SessionRow,
     Spent,
 )
@@ -108,12 +109,16 @@ class SessionCore(PartitionCore):
         self._rules.clear()
         self.book = Rulebook(self.policy.policy)
         yield from self.table.indexing()
+        self.table.unclaimed, self.row = dict.fromkeys(self.row.unclaimed), replace(self.row, unclaimed=())
         passing.index(self)
 
     @property
     def open_sessions(self) -> int:
         """Open sessions in this partition."""
         return self.table.open_count
+
+    def _own_row(self) -> PartitionRow:
+        return replace(self.row, unclaimed=tuple(self.table.unclaimed))
 
     def _named(self, key: str) -> bytes | None:
         if key.startswith("n:"):

@@ -45,10 +45,12 @@ At = tuple[str | None, str | None, str | list[str] | None]
 """MAC, Framed-IP-Address, Framed-IPv6-Prefix."""
 TimeGiven = tuple[int | None, int | str | None, int, tuple[str, ...]]
 """Session-Timeout, Termination-Action, when it began on the partition's clock, the groups that its records told."""
-Was = tuple[str, bool, int, At | None, TimeGiven | None]
-"""What the indexes know of a row as it lay in the table: identity, open, interim interval (0: none), where its client is (None: not open),
-and what its time follows from."""
-NEW: Was = ("", False, 0, None, None)
+DueGiven = tuple[int, int, int, int]
+"""Interim interval in seconds (0: none), probes, the last signs of life of client and session."""
+Was = tuple[str, bool, DueGiven, At | None, TimeGiven | None]
+"""What the indexes know of a row as it lay in the table: identity, open, what its deadline follows from, where its client is (None: not
+open), and what its time follows from."""
+NEW: Was = ("", False, (0, 0, 0, 0), None, None)
 
 
 class Change:
@@ -74,7 +76,7 @@ class Change:
         self.sessions[key] = row = _unpack_session(packed)
         is_open = row.state != "ended"
         at = (row.device, row.framed_ip_address, row.framed_ipv6_prefix) if is_open else None
-        self.was[key] = (row.identity, is_open, row.interim_interval_s or row.observed_s or 0, at, _time_given(row))
+        self.was[key] = (row.identity, is_open, _due_given(row), at, _time_given(row))
         if row.claim_offset >= 0 or row.claim_batch >= 0:
             self.claims[key] = (row.claim_offset, row.claim_batch)
         return row
@@ -215,7 +217,6 @@ class Table:
             identity = names.get(row.identity, row.identity)
             if row.state != "ended":
                 self._opened(key, identity, row.nas)
-                self._note_unclaimed(row)
                 self._watch(key, row)
             else:
                 self._ended(key, identity, row)
@@ -275,7 +276,7 @@ class Table:
         return None
 
     def _store(self, key: str, row: SessionRow | None, packed: bytes | None, was: Was | None) -> None:
-        was_identity, was_open, was_interval_s, was_at, was_time = was or NEW
+        was_identity, was_open, was_due, was_at, was_time = was or NEW
         if packed is None:
             self.rows.pop(key, None)
         elif packed == self.rows.get(key):
@@ -296,9 +297,8 @@ class Table:
         if is_open:
             if not was_open or was_identity != is_identity:
                 self._opened(key, is_identity, row.nas)
-            interval_s = row.interim_interval_s or row.observed_s or 0
-            if not was_open or (interval_s and not was_interval_s) or interval_s < was_interval_s:
-                self._arm(key, row)  # a shorter interval brings its deadline forward
+            if not was_open or _may_be_sooner(was_due, _due_given(row)):
+                self._arm(key, row)
             if not was_open or was_identity != is_identity or _time_given(row) != was_time:
                 self._arm_time(key, row)
         elif was_open or was_identity != is_identity:
@@ -320,11 +320,8 @@ class Table:
             heapq.heappush(self.to_claim, (offset, key))
         if now == NO_CLAIM and row is not None and row.state != "ended":
             self._arm(key, row)  # it had no deadline while it was asked about
-            self._note_unclaimed(row)
-
-    def _note_unclaimed(self, row: SessionRow) -> None:
-        if row.claimed_ms >= 0 and row.claimed_ms == row.heard_ms and row.claim_offset < 0 and row.claim_batch < 0:
-            self.unclaimed[row.nas] = None
+            if row.claimed_ms >= 0 and row.claimed_ms == row.heard_ms:
+                self.unclaimed[row.nas] = None
 
     def sessions_of(self, identity: str) -> int:
         """How many sessions an identity has in the table, open and ended."""
@@ -389,6 +386,16 @@ class Table:
 def _time_given(row: SessionRow) -> TimeGiven:
     """What a session's time follows from, identity and policy apart (`streams.timeouts`): where it changes, the time may be nearer."""
     return row.session_timeout_s, row.termination_action, row.opened_clock_ms, row.groups
+
+
+def _due_given(row: SessionRow) -> DueGiven:
+    """What a session's deadline follows from, the policy apart (`streams.liveness`)."""
+    return row.interim_interval_s or row.observed_s or 0, row.probes, row.alive_ms, row.heard_ms
+
+
+def _may_be_sooner(was: DueGiven, now: DueGiven) -> bool:
+    """Whether a deadline may be before the one that there was: a shorter interval, a first one, or a sign of life after a miss."""
+    return (now[0] > 0 and was[0] == 0) or now[0] < was[0] or now[1] < was[1] or now[2] < was[2] or now[3] < was[3]
 
 
 def _closed_ms(row: SessionRow) -> int | None:
