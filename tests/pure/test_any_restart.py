@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from schemas.codec import encode
 from schemas.disconnect import COMMAND_KIND, DisconnectCommand
 from schemas.policy import Duration, Limit, Liveness, Membership, Quota, Rate
+from schemas.sighting import Sighting, Sightings
 from schemas.topics import ACCOUNTING, COMMANDS, REJECTED, SLOTS
 from streams import group_core, group_table, partition_core, session_core, table
 from streams.group_core import GroupCore
@@ -21,6 +23,7 @@ from streams.partitioner import partition_of
 from streams.session_core import SessionCore
 from streams.step import Output
 from tests.support.journal import (
+    T0_MS,
     Record,
     Rule,
     groups,
@@ -37,9 +40,11 @@ from tests.support.journal import (
     tick,
 )
 
-SEEDS = 30
+SEEDS = 60
 RECORDS = 200
 GROUPS = ("g0", "g1", "*", "g*")
+HAPPENS = {"start": 28, "interim": 15, "stop": 7, "tick": 22, "command": 8, "word": 8, "policy": 5, "on": 2, "sighting": 5}
+"""What, and how often of a hundred."""
 OUTCOMES = ("confirmed", "refused", "unanswered", "gone", "acknowledged", "expired")
 
 Core = SessionCore | GroupCore
@@ -108,7 +113,7 @@ class Story:
         if chance.random() < 0.15:
             user = f"u{chance.randrange(12)}"  # somebody else under that session's id
         nas = f"ap{number % 2}"
-        match chance.choices(("start", "interim", "stop", "tick", "command", "word", "policy", "on"), (30, 15, 7, 22, 8, 8, 5, 2))[0]:
+        match chance.choices(tuple(HAPPENS), tuple(HAPPENS.values()))[0]:
             case "start":
                 more = {"mac": chance.choice(("", f"02-00-00-00-00-{number:02X}")), "framed_ip_address": f"192.0.2.{number}"}
                 return [start(session, user, nas=nas, **more, **self.fields())]
@@ -118,7 +123,7 @@ class Story:
                 return [stop(session, user, nas=nas, **self.fields())]
             case "tick":
                 self.now_s += chance.choice((1, 1, 2, 5))
-                return [tick(self.now_s, heard=[(name, 0) for name in ("ap0", "ap1") if chance.random() < 0.8])]
+                return [self.tick()]
             case "command" if self.commands:
                 command = self.commands.pop(chance.randrange(len(self.commands)))
                 return [result(command, chance.choice(OUTCOMES), at_s=self.now_s)]
@@ -129,7 +134,23 @@ class Story:
                 return [policy(*self.rules(), version=1 + self.version)]
             case "on":
                 return [on(nas, at_s=self.now_s)]
+            case "sighting":
+                by = chance.choice(({"mac": f"02-00-00-00-00-{number:02X}"}, {"address": f"192.0.2.{number}"}))
+                seen = Sighting(time_ms=T0_MS + 1000 * self.now_s - chance.choice((0, 0, 4000)), by="switch", **by)
+                return [Record("sighting", None, encode(Sightings(seen=[seen])))]
         return []
+
+    def tick(self) -> Record:
+        """An ingest's clock, and which NASes it hears."""
+        chance = self.chance
+
+        def some(share: float, *silent_ms: int) -> list[tuple[str, int]]:
+            return [(name, chance.choice(silent_ms)) for name in ("ap0", "ap1") if chance.random() < share]
+
+        heard, began, ceased = some(0.7, 0, 0, 500), some(0.1, 0, 3000), some(0.05, 4000)
+        return tick(
+            self.now_s, ingest=chance.choice("aab"), heard=heard, began=began, ceased=ceased, full=bool(began) and chance.random() < 0.3
+        )
 
     def word(self, user: str, session: str, nas: str) -> Record:
         """What an operator says, or a login was promised."""
@@ -153,6 +174,8 @@ class Story:
             "session_timeout_s": (0.2, (5, 20, 60)),
             "termination_action": (0.2, (0, 1)),
             "idle_timeout_s": (0.2, (3, 30)),
+            "acct_multi_session_id": (0.2, ("m1", "m2")),
+            "late_s": (0.1, (4, 60)),
         }
         return {"at_s": self.now_s} | {name: chance.choice(values) for name, (share, values) in said.items() if chance.random() < share}
 
