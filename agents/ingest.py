@@ -228,14 +228,14 @@ class Ingest:
         key = (receiver.number, address, packet[1:20])
         if key in self._duplicates.pending:
             return DUPLICATE_PENDING
-        answer = self._duplicates.answer_to(key)
+        # A Status-Server that is sent again asks anew: RFC 5997 section 4.2 lets us be silent while nothing can be recorded
+        answer = self._duplicates.answer_to(key) if packet[0] != STATUS_SERVER else None
         if answer is not None:
             return _answer_again(receiver, answer, address)
         if packet[0] == STATUS_SERVER:
             lane = self.writer.journal[step.partition_of_source(source)]
             status_request: Request = (key, packet, secret, [], receiver, lane.alone, None)
             self._duplicates.begin(key, status_request)
-            # The tick is its own: RFC 5997 section 4.2 lets us be silent while nothing can be recorded.
             lane.append((None, encode(self._talking.bare_tick(mono_ms, wall_ms)), TICK_KIND, wall_ms, status_request))
             return None
         filed = step.file(packet, source, wall_ms)

@@ -192,7 +192,7 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
         kind = ""
         for name, value in record.headers:
             if name == KIND_HEADER:
-                kind = value.decode("utf-8", "backslashreplace")
+                kind = (value or b"").decode("utf-8", "backslashreplace")
                 break
         said = read_record(kind, record.value)
         if isinstance(said, DisconnectCommand):
@@ -207,7 +207,7 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
         doubtful = part.doubtful(command.id)
         if doubtful is not None:
             # Whoever wrote it may have been killed before the journal had it; the session agent knows a repeat
-            self._writer.put(Delivery((self._for_the_journal(doubtful, encode(doubtful)),), lambda _: part.let_go(offset)))
+            self._writer.put(Delivery((self._for_the_journal(doubtful, encode(doubtful)),), lambda _: self._let_go(part, offset)))
             return
         if not part.take(offset, command.id):
             return
@@ -313,7 +313,11 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
             value=record.value or b"",
         )
         told = Record(topic_name(self._configuration, REJECTED), part.partition, COMMANDS.name.encode(), value, ())
-        self._writer.put(Delivery((told,), lambda _: part.let_go(record.offset)))
+        self._writer.put(Delivery((told,), lambda _: self._let_go(part, record.offset)))
+
+    def _let_go(self, part: OpenCommands, offset: int) -> None:
+        part.let_go(offset)
+        self._read_on(part)
 
     def _read_on(self, part: OpenCommands) -> None:
         """A partition that was full goes on as soon as it is not."""
@@ -380,7 +384,9 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
             self._consumer.pause(*assigned)
         numbers = {place.partition for place in assigned}
         for number in self._parts.keys() - numbers:
-            self._forget(self._parts.pop(number).commands)
+            del self._parts[number]
+        # By what is worked on: a part that was restored a moment ago has not read its commands again yet
+        self._forget([command_id for command_id, number in self._homes.items() if number not in numbers])
         if self._restoring is not None:
             self._restoring.cancel()
         if not self._is_ended:
@@ -397,9 +403,11 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
             else:
                 break
         for number, fresh in found.items():
+            working = {command_id: fresh.next_offset for command_id, home in self._homes.items() if home == number}
             if number in self._parts:
                 fresh.learn(self._parts[number])
-                self._forget(fresh.finished_of(self._parts[number].commands))
+                working |= self._parts[number].commands
+            self._forget(fresh.finished_of(working))
             self._parts[number] = fresh
             place = TopicPartition(self._topic, number)
             self._consumer.seek(place, fresh.next_offset)

@@ -470,7 +470,7 @@ class PartitionOwner:
 def _kind_of(record: ConsumerRecord[bytes, bytes]) -> str:
     for name, value in record.headers:
         if name == KIND_HEADER:
-            return _KIND_NAMES.get(value) or value.decode("utf-8", "replace")
+            return _KIND_NAMES.get(value) or (value or b"").decode("utf-8", "replace")
     return ""
 
 

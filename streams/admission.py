@@ -96,9 +96,9 @@ class Reservations:
         self._keep(identity, (*(each for each in known if each is not same), reservation)[-self._per_user_max :])
         return reservation
 
-    def consume(self, identity: str, nas: str, device: str | None) -> Reservation | None:
+    def consume(self, identity: str, nas: str, device: str | None, now_ms: float) -> Reservation | None:
         """A session of the identity has started there: take the reservation that was for it, its own device's before one for any."""
-        taken = fitting(self._of.get(identity, ()), nas, device)
+        taken = fitting(self.of(identity, now_ms), nas, device)
         if taken is not None:
             self.give_back(identity, taken.id)
         return taken
@@ -229,8 +229,8 @@ class Desk:
             self._groups.free(moved.key, before.identity, before.slots)
         if after is not None:
             self._hold(moved.key, after, now_ms)
-            if before is None:
-                self.reservations.consume(after.identity, after.nas, after.device)
+            if before is None or before.identity != after.identity:
+                self.reservations.consume(after.identity, after.nas, after.device, now_ms)
                 self._settle()
 
 

@@ -227,11 +227,16 @@ class Dispatcher:
         self._timer_number = count()
 
     def change(self, known: Known, in_flight_per_nas: int) -> None:
-        """The configuration was read anew: it holds for commands from now on, those in flight go on as they began."""
+        """The configuration was read anew: it holds for commands from now on, those in flight go on as they began.
+
+        A NAS of which nothing else is said keeps its line: how much it is asked, and whether it is silent, is its own.
+        """
         self._known = known
-        self._in_flight_per_nas = in_flight_per_nas
-        self._lines = {}
-        self._silent = set()
+        if in_flight_per_nas == self._in_flight_per_nas:
+            self._lines = {name: line for name, line in self._lines.items() if known.get(name) == line.target}
+        else:
+            self._lines, self._in_flight_per_nas = {}, in_flight_per_nas
+        self._silent.intersection_update(self._lines.values())
 
     def command(
         self, command: DisconnectCommand, now: Now, acknowledged: DisconnectResult | None = None, early: SessionNotice | None = None
@@ -308,7 +313,7 @@ class Dispatcher:
             run.line.budget.heard(now.mono_ms)
             self._silent.discard(run.line)
         elif run.began_ms is not None:
-            self._note_silence(run.line, run.began_ms, now, out)
+            self._note_silence(run, run.line, run.began_ms, now, out)
         self._step(run, Event(Input.WAY_ANSWER, now, answer=answer), out)
         self._serve(now, out)
         return out
@@ -351,7 +356,7 @@ class Dispatcher:
 
     @property
     def _silent_waiting_max(self) -> int:
-        return min(SILENT_WAITING_MAX, SILENT_WAITING_ALL // max(1, len(self._silent)))
+        return max(1, min(SILENT_WAITING_MAX, SILENT_WAITING_ALL // max(1, len(self._silent))))
 
     def __contains__(self, command_id: str) -> bool:
         return command_id in self._runs
@@ -406,14 +411,15 @@ class Dispatcher:
         silent = line is not None and line.budget.is_silent
         self._step(run, Event(Input.TIMER, now, self._jitter(), is_silent=silent), out)
         if line is not None and began_ms is not None and run.began_ms is None:
-            self._note_silence(line, began_ms, now, out)
+            self._note_silence(run, line, began_ms, now, out)
 
-    def _note_silence(self, line: _Line, began_ms: float, now: Now, out: Outputs) -> None:
+    def _note_silence(self, run: _Run, line: _Line, began_ms: float, now: Now, out: Outputs) -> None:
         """An exchange that began then was given up; where the NAS is silent, what waits beyond the bound ends, the last first."""
         line.budget.unanswered(began_ms, now.mono_ms, self._jitter())
         if not line.budget.is_silent:
             return
-        self._silent.add(line)
+        if self._lines.get(run.kick.command.nas) is line:  # it is no former configuration's
+            self._silent.add(line)
         while len(line.waiting) > self._silent_waiting_max:
             _, last = line.waiting.popitem()
             self._step(last, Event(Input.CROWDED, now, is_silent=True), out)

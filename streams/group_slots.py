@@ -17,10 +17,10 @@ from schemas.group import GroupVerdict, Standing
 from schemas.policy import Limit
 from schemas.session import GroupAnswer, SessionRow
 from streams import limiting, limits
-from streams.memberships import groups_of
+from streams.memberships import both, groups_of
 from streams.rulebook import Asked
 from streams.step import Step
-from streams.table import key_of
+from streams.table import Was, key_of
 
 
 def settle(step: Step) -> None:
@@ -55,9 +55,10 @@ def verdict(step: Step, said: GroupVerdict) -> None:
 def _settle(step: Step, key: str, row: SessionRow) -> None:
     wanted: tuple[str, ...] = ()
     was = step.change.was.get(key)
+    is_as_told = was is None or was[0] != row.identity or _groups_before(step, row, was) == groups_of(limiting.known_of(step, row), row)
     if limits.counts(row):
         wanted = limiting.questions_of(step, row).slots
-        if wanted == row.slots and not row.asked and not row.verdicts and (was is None or was[0] == row.identity):
+        if wanted == row.slots and not row.asked and not row.verdicts and is_as_told and (was is None or was[0] == row.identity):
             return  # nothing has moved, as by nearly every record
         refused = {answer.group for answer in row.verdicts if answer.refused_by}
         wanted = tuple(group for group in wanted if group not in refused)
@@ -74,7 +75,16 @@ def _settle(step: Step, key: str, row: SessionRow) -> None:
     for group in wanted:
         if group not in row.slots:
             _take(step, row, group, "take" if group in row.asked else "hold")
+        elif not is_as_told and group not in row.asked:  # in which groups else it is says whom a limit excepts
+            _take(step, row, group, "hold")
     row.slots = wanted
+
+
+def _groups_before(step: Step, row: SessionRow, was: Was) -> tuple[str, ...]:
+    """The groups that a session was in before this record, by its own records and by the operator."""
+    known = step.core.table.identities.get(row.identity)
+    told = () if was[4] is None else was[4][3]
+    return both(() if known is None else known.groups, told)
 
 
 def _take(step: Step, row: SessionRow, group: str, op: str, frees: list[str] | None = None) -> None:

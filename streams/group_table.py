@@ -57,6 +57,10 @@ def age_of(key: str, row: SlotRow) -> Age:
     return row.order_ms, row.partition, row.offset, key
 
 
+STALE_MAX = 64
+"""Entries by age, beside as many again as sessions count, that may be of those who left or were put anew."""
+
+
 class Tally:
     """Who counts in one limit of one group.
 
@@ -69,6 +73,7 @@ class Tally:
         self.slots: dict[str, tuple[str, ...]] = {}
         self.slot_of: dict[str, str] = {}
         self._oldest: list[Age] = []
+        self._ages: dict[str, Age] = {}
         self._evicts = limit.victim_scope == "group" and limit.victim in BY_AGE
 
     @property
@@ -85,13 +90,18 @@ class Tally:
         slot = self.slot_of[key] = self.slot(key, row)
         self.slots[slot] = (*self.slots.get(slot, ()), key)
         if self._evicts and not row.stays:
-            heapq.heappush(self._oldest, age_of(key, row))
+            self._ages[key] = age = age_of(key, row)
+            heapq.heappush(self._oldest, age)
+            if len(self._oldest) > 2 * len(self._ages) + STALE_MAX:  # most are of those who left, or were put anew
+                self._oldest = list(self._ages.values())
+                heapq.heapify(self._oldest)
 
     def remove(self, key: str) -> None:
         """The session counts no longer; if it did not, nothing changes."""
         slot = self.slot_of.pop(key, None)
         if slot is None:
             return
+        self._ages.pop(key, None)
         left = tuple(other for other in self.slots[slot] if other != key)
         if left:
             self.slots[slot] = left
@@ -114,8 +124,8 @@ class Tally:
             entry = self._oldest[0]
             key = entry[3]
             row = _unpack(rows[key]) if key in self.slot_of else None
-            if row is None or age_of(key, row) != entry:
-                heapq.heappop(self._oldest)  # it left, or was put anew by another record
+            if row is None or row.stays or age_of(key, row) != entry:
+                heapq.heappop(self._oldest)  # it left, cannot be disconnected, or was put anew by another record
             elif key in leaving or any(_unpack(rows[other]).stays for other in self._beside(key, leaving)):
                 passed_over.append(heapq.heappop(self._oldest))
             else:

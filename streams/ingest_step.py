@@ -241,7 +241,6 @@ def _event_time(decoded: Decoded, received_ms: int) -> tuple[int, str]:
             return stamp_s * 1000, "event-timestamp"
         decoded.attributes.setdefault("Event-Timestamp", stamp_s)
     delay_s = decoded.fields.get("acct_delay_s")
-    # A delay that reaches back beyond 1970 is no delay but garbage.
-    if isinstance(delay_s, int) and delay_s * 1000 <= received_ms:
+    if isinstance(delay_s, int) and received_ms - delay_s * 1000 >= FIRST_ACCOUNTING_MS:  # what reaches back beyond is garbage
         return received_ms - delay_s * 1000, "acct-delay-time"
     return received_ms, "arrival"

@@ -355,6 +355,8 @@ def _miss_the_turn(kick: Kick, event: Event) -> list[Output]:
 
 def _turn_away(kick: Kick, event: Event) -> list[Output]:
     """(queued, crowded): better now than when its time is over."""
+    if kick.attempts:
+        return _settle(kick, event.now)
     if event.is_silent:
         return _finish(kick, event.now, "unanswered", "Nothing was sent: the NAS answers nobody, and many others wait for it.")
     detail = "Nothing was sent: more wait for this NAS already than it may be sent in time (RFC 5176 section 6.3)."

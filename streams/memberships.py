@@ -13,9 +13,14 @@ from streams.told_groups import Told
 
 def groups_of(known: IdentityRow, row: SessionRow) -> tuple[str, ...]:
     """The groups and guest types (`guest:NAME`) that a session is in, the operator's first."""
-    if not row.groups:
-        return known.groups
-    return known.groups + tuple(group for group in row.groups if group not in known.groups)
+    return both(known.groups, row.groups)
+
+
+def both(given: tuple[str, ...], told: tuple[str, ...]) -> tuple[str, ...]:
+    """The groups that an operator gave, and those that its records told."""
+    if not told:
+        return given
+    return given + tuple(group for group in told if group not in given)
 
 
 def normal(groups: tuple[str, ...]) -> tuple[str, ...]:

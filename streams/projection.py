@@ -98,9 +98,10 @@ class Projection:
     def moved(self, moved: Moved) -> None:
         """A session is not as it was."""
         places = self._sessions.setdefault(moved.key, set())
-        if moved.before is not None:
-            places.add(_place(moved.before))
-        else:
+        before, after = moved.before, moved.after
+        if before is not None:
+            places.add(_place(before))
+        if before is None or (after is not None and before.identity != after.identity):
             self._begun.add(moved.key)
 
     def touched(self, identities: Iterable[str]) -> None:

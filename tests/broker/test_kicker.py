@@ -116,7 +116,11 @@ class Bench:
 
     async def write(self, kind, nas, value):
         await self.producer.send_and_wait(
-            f"{self.prefix}{COMMANDS.name}", value, nas.encode(), partition=partition_of(nas, PARTITIONS), headers=[("kind", kind.encode())]
+            f"{self.prefix}{COMMANDS.name}",
+            value,
+            nas.encode(),
+            partition=partition_of(nas, PARTITIONS),
+            headers=[("kind", kind and kind.encode())],
         )
 
     async def read(self, timeout_ms=100):
@@ -333,17 +337,17 @@ async def test_a_dead_nas_holds_up_nobody(bench):
 async def test_what_is_no_command_is_rejected_with_its_octets_and_the_partition_goes_on(bench):
     """Bad input."""
     async with running(bench.configuration):
-        for kind, value in (("command", b"\xffnot json"), ("command", b"{}"), ("strange", b"{}")):
+        for kind, value in (("command", b"\xffnot json"), ("command", b"{}"), ("strange", b"{}"), (None, b"{}")):
             await bench.write(kind, "campus", value)
         command = await bench.order("campus")
         await bench.until_outcomes(command, "acknowledged")
         await bench.notify(command)
         await bench.until_outcomes(command, "acknowledged", "confirmed")
-        await bench.until(lambda: len(bench.seen[REJECTED.name]) == 3)
+        await bench.until(lambda: len(bench.seen[REJECTED.name]) == 4)
     rejected = [loads(one.value) for one in bench.seen[REJECTED.name]]
-    assert [one["reason"] for one in rejected] == ["not-json", "lacks-fields", "unknown-kind"]
-    assert [one["offset"] for one in rejected] == [0, 1, 2]
-    assert await bench.committed() == (5, 5)
+    assert [one["reason"] for one in rejected] == ["not-json", "lacks-fields", "unknown-kind", "unknown-kind"]
+    assert [one["offset"] for one in rejected] == [0, 1, 2, 3]
+    assert await bench.committed() == (6, 6)
 
 
 class FakeWay:

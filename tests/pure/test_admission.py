@@ -145,6 +145,29 @@ def test_the_start_on_that_nas_with_that_mac_consumes_the_reservation() -> None:
     assert len(rig.reservations) == 1
 
 
+def test_a_start_consumes_a_reservation_that_stands_and_none_that_has_lapsed() -> None:
+    """4.8: the one that stood was counted beside the session that it was for."""
+    rig = Rig(user_limit(2))
+    rig.ask()
+    rig.now_ms = HOLD_MS * 2 / 3
+    rig.ask()
+    rig.now_ms = HOLD_MS + 1
+    rig.start("s1")
+    assert len(rig.reservations) == 0
+    assert rig.ask().allowed
+
+
+def test_a_session_that_gets_its_name_consumes_what_was_reserved_for_that_name() -> None:
+    """2.4, 4.8: as it does where the name's partition is another."""
+    rig = Rig(user_limit(2))
+    stranger = next(name for name in map(str, range(99)) if rig.view.home_of(name) is rig.view.home_of("bob"))
+    rig.start("s1", user=stranger)
+    rig.ask()
+    rig.start("s1")
+    assert len(rig.reservations) == 0
+    assert rig.ask().allowed
+
+
 def test_without_a_mac_any_start_on_that_nas_consumes_it_and_a_reservation_of_its_own_goes_first() -> None:
     """4.8: with that MAC, if one was given."""
     rig = Rig(user_limit(5))

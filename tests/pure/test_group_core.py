@@ -3,11 +3,13 @@
 import itertools
 import random
 
+import msgspec
 import pytest
 
-from schemas.group import GroupRow, Standing
+from schemas.group import GroupRow, SlotRow, Standing
 from schemas.topics import ACCOUNTING, SLOTS
 from streams.group_core import CHECK_AFTER_MS, CHECKED_PER_VERDICT_MAX, EVICTED_PER_TICK_MAX
+from streams.group_table import STALE_MAX, Tally
 from streams.partition_core import RECORD_BYTES_MAX
 from streams.table import ROWS_AT_ONCE
 from tests.support.groups import T0_MS, Model, Slots, group_limit, holdings
@@ -209,6 +211,27 @@ def test_whose_disconnect_failed_is_not_chosen_again_and_who_was_evicted_evicts_
     slots.send("hold", "ann", "a-2", stays=True)
     assert not slots.take("zoe", "z-1").granted
     slots.nothing_else()
+
+
+def test_whose_disconnect_failed_is_not_chosen_though_nothing_else_of_it_is_new():
+    """4.4: the question before a login told somebody that he would be let in, and the Start refused him."""
+    limit, row = group_limit(1, victim="oldest", victim_scope="group"), SlotRow("g", "bob", "s:ap1/b-1", order_ms=1)
+    tally = Tally(limit)
+    tally.add(row.session, row)
+    tally.remove(row.session)
+    stays = msgspec.structs.replace(row, stays=True)
+    tally.add(row.session, stays)
+    assert tally.oldest((), {row.session: msgspec.msgpack.encode(stays)}) == ()
+
+
+def test_the_order_by_age_remembers_no_more_than_twice_who_counts():
+    """7.1: each Interim put its session anew, and each session that had left stayed in it."""
+    tally = Tally(group_limit(9, victim="oldest", victim_scope="group"))
+    for number in range(10_000):
+        row = SlotRow("g", "bob", f"s:ap1/{number % 3}", order_ms=number)
+        tally.remove(row.session)
+        tally.add(row.session, row)
+    assert len(tally._oldest) <= 2 * 3 + STALE_MAX
 
 
 @pytest.mark.parametrize("victim", ["oldest", "all-others"])

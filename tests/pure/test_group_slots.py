@@ -61,6 +61,19 @@ def inside(*rules: Limit, sessions: int = 1) -> Journal:
     return journal
 
 
+@pytest.mark.parametrize(("before", "after"), [(("g",), ("g", "vip")), (("g", "vip"), ("g",))])
+def test_another_group_tells_those_it_was_in_already_since_a_limit_may_except_it(before: tuple[str, ...], after: tuple[str, ...]) -> None:
+    """4.2, 4.9: who counts in a limit with `except` was told at the Start, and never again."""
+    journal = bob(ALL, Limit("few", "group", 1, group="g", exempt=("vip",)), of=before)
+    journal.feed(start("s1"), *(granted(group) for group in before))
+    journal.events(), messages(journal)
+    journal.feed(groups("bob", *after, at_s=5))
+    (hold,) = [message for message in messages(journal) if message.group == "g"]
+    assert (hold.op, hold.session, hold.groups) == ("hold", "s:ap1/s1", list(after))
+    journal.feed(interim("s1", at_s=9))
+    assert [message.op for message in messages(journal) if message.group == "g"] == []
+
+
 def test_a_start_that_passed_the_users_limits_asks_its_groups() -> None:
     """4.1, and is told in the live log which it passed (4.9)."""
     journal = bob(ALL, user_limit(5, "five"))

@@ -243,6 +243,7 @@ def test_the_largest_packet_makes_a_record_far_below_the_brokers_limit():
         (55, 2**32 - 1, "Event-Timestamp", None),  # 2106
         (46, 2**32 - 1, "Acct-Session-Time", "session_time_s"),
         (41, 2**32 - 1, "Acct-Delay-Time", "acct_delay_s"),
+        (41, 10**9, "Acct-Delay-Time", "acct_delay_s"),  # before RADIUS accounting was there
         (27, 0, "Session-Timeout", "session_timeout_s"),
         (27, 2**32 - 1, "Session-Timeout", "session_timeout_s"),
         (28, 0, "Idle-Timeout", "idle_timeout_s"),

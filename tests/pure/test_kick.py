@@ -594,6 +594,16 @@ def test_who_has_no_turn_learns_whether_the_nas_is_slow_or_silent(given_input, i
     assert "othing was sent" in result.detail
 
 
+@pytest.mark.parametrize("is_silent", [False, True])
+def test_who_was_refused_and_is_turned_away_from_the_next_turn_was_refused(is_silent):
+    """5.4, 5.7: something was sent, and the result says what came of it."""
+    kick = sent(**CHANGE)
+    assert step(kick, Event(Input.NAK, at(5), error_cause=401))[0] == Wait()
+    result = only_result(step(kick, Event(Input.CROWDED, at(6), is_silent=is_silent)))
+    assert (result.outcome, len(result.attempts)) == ("refused", 1)
+    assert "othing was sent" not in result.detail
+
+
 HAPPENINGS = st.lists(
     st.tuples(
         st.sampled_from(Input),

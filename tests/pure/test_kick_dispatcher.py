@@ -7,7 +7,7 @@ from schemas.configuration import Disconnect, Nas
 from schemas.disconnect import DisconnectCommand, DisconnectResult, SessionNotice
 from schemas.ways import WayAnswer
 from streams.dispatcher import SILENT_WAITING_MAX, TURNS_MS, Datagram, Dispatcher, Ignored, Question, targets
-from streams.kick import Now
+from streams.kick import Now, NoWay
 from streams.profiles import packaged
 from streams.radius.authenticator import sign_response
 from streams.radius.simulated import build_disconnect_reply, encode_attributes, parse_disconnect_request
@@ -250,6 +250,34 @@ def test_a_nas_that_answers_nobody_has_no_long_queue_and_turns_newer_commands_aw
     (turned_away,) = kicker.command(order(1_000, "dead"), at(30_001))
     assert (turned_away.outcome, turned_away.attempts) == ("unanswered", [])
     assert isinstance(kicker.command(order(1_001), at(30_002))[0], Datagram)
+
+
+def test_however_many_nases_are_silent_each_is_asked_again(monkeypatch: pytest.MonkeyPatch):
+    """5.5: beyond ten thousand nothing was sent to any of them any more, and so none was heard either."""
+    monkeypatch.setattr("streams.dispatcher.SILENT_WAITING_ALL", 0)
+    kicker = dispatcher(in_flight=1)
+    for number in range(4):
+        kicker.command(order(number, "dead", expires_ms=WALL_MS + 900_000, confirm_within_s=900), at(0))
+    let_time_pass(kicker, 31_000)
+    assert kicker.silent == 1
+    passed = let_time_pass(kicker, 300_000)
+    assert [one for _, one in passed if isinstance(one, Datagram)]
+
+
+def test_a_configuration_that_says_nothing_else_of_a_nas_leaves_what_is_known_of_it():
+    """5.5: at each SIGHUP it was asked as much again beside what it had not answered yet, and silent ones were counted twice."""
+    kicker = dispatcher(in_flight=2)
+    sent = [one for number in range(4) for one in kicker.command(order(number, "dead", expires_ms=WALL_MS + 900_000), at(0))]
+    assert len([one for one in sent if isinstance(one, Datagram)]) == 2
+    known = dict(kicker._known)
+    kicker.change(known, 2)
+    assert [one for one in kicker.command(order(9, "dead"), at(1)) if isinstance(one, Datagram)] == []
+    let_time_pass(kicker, 31_000)
+    assert kicker.silent == 1
+    kicker.change(known, 2)
+    assert kicker.silent == 1
+    kicker.change({**known, "dead": NoWay("no-secret", "gone")}, 2)
+    assert kicker.silent == 0
 
 
 def test_a_line_is_no_longer_than_what_its_nas_may_be_sent_in_300_s():

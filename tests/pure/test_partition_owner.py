@@ -134,6 +134,11 @@ async def test_work_in_pieces_waits_while_kafka_has_not_acknowledged_its_outputs
     await owned.end()
 
 
+def test_a_kind_without_a_value_is_none() -> None:
+    """Bad input: a stranger's record with such a header ended the worker, and each one that was started after it."""
+    assert partition_owner._kind_of(SimpleNamespace(headers=(("kind", None),))) == ""  # type: ignore[arg-type]
+
+
 async def test_very_many_rows_are_taken_in_pieces_and_nothing_is_applied_meanwhile(monkeypatch: pytest.MonkeyPatch):
     """7.1: a million rows of a rule that moved them all took seconds, in which the worker sent no heartbeat."""
     owned = Owned(FakeCore(0, 1, "journal"), monkeypatch)

@@ -1,0 +1,119 @@
+"""What a kicker goes on with after a rebalance, and after records it cannot use; Kafka is in the hands of the test."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.structs import TopicPartition
+
+from agents import kicker as module
+from agents.health import Health
+from agents.kicker import Kicker
+from schemas.codec import encode
+from schemas.configuration import Configuration, Disconnect, Nas
+from schemas.disconnect import COMMAND_KIND, DisconnectCommand
+from schemas.topics import COMMANDS
+from streams.open_commands import OpenCommands
+
+PLACE = TopicPartition(COMMANDS.name, 0)
+
+
+class Consumer:
+    """The group's; what is paused is told."""
+
+    def __init__(self) -> None:
+        self.paused: set[TopicPartition] = set()
+
+    def pause(self, *places: TopicPartition) -> None:
+        self.paused.update(places)
+
+    def resume(self, *places: TopicPartition) -> None:
+        self.paused.difference_update(places)
+
+    def seek(self, place: TopicPartition, offset: int) -> None:
+        pass
+
+
+class Writer:
+    """Keeps deliveries until the test says that they are durable."""
+
+    def __init__(self) -> None:
+        self.deliveries: list[Any] = []
+
+    def put(self, delivery: Any) -> None:
+        self.deliveries.append(delivery)
+
+    def write(self) -> None:
+        for delivery in self.deliveries:
+            delivery.done([0])
+        self.deliveries.clear()
+
+
+@pytest.fixture
+async def kicker(monkeypatch: pytest.MonkeyPatch):
+    """One whose sockets send nothing, whose parts are restored at once, and empty."""
+
+    async def restore(_configuration: Configuration, numbers: Any, _observe: object) -> dict[int, OpenCommands]:
+        return {number: OpenCommands(number, 0) for number in numbers}
+
+    monkeypatch.setattr(module, "restore", restore)
+    nas = Nas(name="campus", addresses=("127.0.0.1",), secret="s", disconnect=Disconnect(address="127.0.0.1", secret="s"))
+    made = Kicker(Configuration(nas=(nas,)), Health("kicker"))
+    await made._consumer.stop()
+    made._consumer, made._writer = Consumer(), Writer()
+    made._ports = SimpleNamespace(send=lambda *_: None, close=lambda: None)
+    yield made
+    made._end_kicks()
+
+
+async def assign(kicker: Kicker, *places: TopicPartition) -> None:
+    await kicker.on_partitions_assigned(places)
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def read(kicker: Kicker, *records: tuple[bytes | None, bytes]) -> None:
+    """The kind header's value and the record's value, from the next offset on."""
+    part = kicker._parts[0]
+    polled = [
+        SimpleNamespace(topic=COMMANDS.name, partition=0, offset=offset, headers=(("kind", kind),), key=b"campus", value=value)
+        for offset, (kind, value) in enumerate(records, part.next_offset)
+    ]
+    kicker._take_records(part, polled)
+
+
+def command() -> tuple[bytes, bytes]:
+    now_ms = module._now().wall_ms
+    more = {"time_ms": now_ms, "expires_ms": now_ms + 60_000, "confirm_within_s": 60}
+    said = DisconnectCommand(id="0-1-0-bob", nas="campus", identity="bob", session={"acct_session_id": "s1"}, reason="limit", **more)
+    return COMMAND_KIND.encode(), encode(said)
+
+
+async def test_what_is_worked_on_goes_with_its_partition_also_before_it_was_read_again(kicker: Kicker):
+    """5.4: two rebalances in a row, as at a rolling restart; the kicker went on, and told a final result beside its successor's."""
+    await assign(kicker, PLACE)
+    read(kicker, command())
+    assert len(kicker._dispatcher) == 1
+    await assign(kicker, PLACE)
+    assert len(kicker._dispatcher) == 1
+    await assign(kicker)
+    assert (len(kicker._dispatcher), kicker._homes) == (0, {})
+
+
+async def test_a_kind_without_a_value_is_an_unknown_kind(kicker: Kicker):
+    """Bad input: a stranger's record with such a header ended the kicker, and each one that was started after it."""
+    await assign(kicker, PLACE)
+    read(kicker, (None, b"{}"), command())
+    assert len(kicker._writer.deliveries) == 1
+    assert len(kicker._dispatcher) == 1
+
+
+async def test_a_partition_that_was_full_of_what_is_rejected_goes_on_once_that_is_durable(kicker: Kicker, monkeypatch: pytest.MonkeyPatch):
+    """5.7: nothing else would have told it to."""
+    monkeypatch.setattr("streams.open_commands.WINDOW_MAX", 10)
+    await assign(kicker, PLACE)
+    read(kicker, *[(b"strange", b"x")] * 20)
+    assert kicker._consumer.paused == {PLACE}
+    kicker._writer.write()
+    assert kicker._consumer.paused == set()
