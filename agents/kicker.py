@@ -198,7 +198,9 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
         if isinstance(said, DisconnectCommand):
             self._take_command(part, record.offset, said)
         elif isinstance(said, SessionNotice):
-            self._take_notice(part, said)
+            # "It is alive" that is read again may have been answered already; if it still is, the next Interim says so
+            if not said.alive or record.offset >= part.commands_end:
+                self._take_notice(part, said)
             part.let_go(record.offset)
         else:
             self._reject(part, record, kind, said)

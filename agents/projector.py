@@ -122,6 +122,7 @@ class _Projector:
                 if not await self._has_lease(redis):
                     self._say("another projector writes to Redis; this one stands by")
                     self._in_sync_s = time.monotonic()
+                    self._stand_by(view)
                     await asyncio.sleep(BEAT_S)
                     continue
                 if not self._has_begun:
@@ -142,6 +143,14 @@ class _Projector:
                     await self._tell(redis, view)
                     self._say("the projection in Redis is complete")
                 await asyncio.sleep(FLUSH_EVERY_S)
+
+    def _stand_by(self, view: LiveView) -> None:
+        """Remember nothing of what moves: whoever takes over writes all of the view."""
+        self._has_begun = self._is_complete = False
+        self._stuck.clear()
+        self._projection.forget()
+        for partition in view.partitions:
+            partition.touched = set()
 
     async def _has_lease(self, redis: Redis) -> bool:
         """Hold or take the lease; finds out whether the server still knows what was written."""

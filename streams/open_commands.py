@@ -44,6 +44,7 @@ class OpenCommands:
 
     Attributes:
         partition: its number. next_offset: the next record to read. results_end: the end of the results' partition, as far as it is known.
+        commands_end: the end of the commands when it was read back: what lies before it may have been read by somebody else.
     """
 
     def __init__(self, partition: int, next_offset: int, *, commands_end: int = 0, mark: int = 0, results_end: int = 0) -> None:
@@ -59,7 +60,7 @@ class OpenCommands:
         self.partition = partition
         self.next_offset = next_offset
         self.results_end = results_end
-        self._commands_end = commands_end
+        self.commands_end = commands_end
         self._mark = mark
         self._marks: OrderedDict[int, int] = OrderedDict()
         self._offsets: dict[str, int] = {}
@@ -178,7 +179,7 @@ class OpenCommands:
         return CommitPoint(self.next_offset, self._mark_at(self.next_offset))
 
     def _mark_at(self, offset: int) -> int:
-        return self._mark if offset < self._commands_end else self.results_end
+        return self._mark if offset < self.commands_end else self.results_end
 
 
 def read_from(mark: int, begin: int) -> int:

@@ -110,12 +110,17 @@ class Projection:
 
     def everything(self, view: LiveView) -> None:
         """Nothing is written: all of the view is to be."""
-        self.policy_version = None
+        self.forget()
         for partition in view.partitions:
-            for key in partition.keys(nas=""):
-                self._sessions.setdefault(key, set())
+            self._sessions.update((key, set()) for key in partition.keys(nas=""))
             self._identities.update(partition.identities())
-        self._changed.update(dict.fromkeys(self._groups.names()))
+
+    def forget(self) -> None:
+        """Nothing is written by us, and nothing is to be: another projector writes, and its are the reservations that Starts consume."""
+        self.policy_version = None
+        self._groups = GroupCounts()
+        for kept in (self._counted, self._changed, self._figures, self._begun, self._sessions, self._identities):
+            kept.clear()
 
     def take(self, view: LiveView, now_ms: int, pieces_max: int) -> list[Piece]:
         """Some of what is to be written, as it is now; `again` takes back what could not be.

@@ -12,7 +12,7 @@ from agents.health import Health
 from agents.kicker import Kicker
 from schemas.codec import encode
 from schemas.configuration import Configuration, Disconnect, Nas
-from schemas.disconnect import COMMAND_KIND, DisconnectCommand
+from schemas.disconnect import COMMAND_KIND, NOTICE_KIND, DisconnectCommand, SessionNotice
 from schemas.topics import COMMANDS
 from streams.open_commands import OpenCommands
 
@@ -99,6 +99,23 @@ async def test_what_is_worked_on_goes_with_its_partition_also_before_it_was_read
     assert len(kicker._dispatcher) == 1
     await assign(kicker)
     assert (len(kicker._dispatcher), kicker._homes) == (0, {})
+
+
+@pytest.mark.parametrize(("is_alive", "taken"), [(True, []), (False, [0, 1])])
+async def test_that_a_session_lives_is_believed_once_and_that_it_ended_always(
+    kicker: Kicker, monkeypatch: pytest.MonkeyPatch, taken: list[int], *, is_alive: bool
+):
+    """5.4: read again after a rebalance, an old "alive" refuted a promise that had been given since."""
+    notices: list[SessionNotice] = []
+    monkeypatch.setattr(kicker, "_take_notice", lambda _part, notice: notices.append(notice))
+    await assign(kicker, PLACE)
+    kicker._parts[0] = OpenCommands(0, 0, commands_end=2)
+    said = [
+        SessionNotice(command_id="0-1-0-bob", nas="campus", identity="bob", acct_session_id="s1", alive=is_alive, time_ms=number)
+        for number in range(3)
+    ]
+    read(kicker, *[(NOTICE_KIND.encode(), encode(notice)) for notice in said])
+    assert [notice.time_ms for notice in notices] == [*taken, 2]
 
 
 async def test_a_kind_without_a_value_is_an_unknown_kind(kicker: Kicker):

@@ -82,6 +82,22 @@ def test_whatever_moves_and_fails_in_the_end_it_is_the_view(seed: int) -> None:
         assert rig.store.keys == anew.store.keys, (seed, round_)
 
 
+def test_who_stands_by_remembers_nothing_and_consumes_no_reservation_when_he_takes_over() -> None:
+    """4.8, 7.4: a session of hours ago took the slot that was kept for a login of now; and what had moved was kept for ever."""
+    rig = Rig()
+    for number in range(100):
+        row = SessionRow("ap1", f"s{number}", "bob", "open")
+        rig.put(0, f"s:ap1/s{number}", SESSION_ROW.named(row))
+        rig.put(0, f"s:ap1/s{number}", None if number else SESSION_ROW.named(row))
+        rig.projection.forget()
+        assert len(rig.projection) == 0
+    rig.projection.everything(rig.view)
+    (piece,) = [piece for piece in rig.projection.take(rig.view, NOW_MS, 10) if piece.session]
+    assert piece.session == "s:ap1/s0"
+    assert not piece.begun
+    assert "EVALSHA" not in {command[0] for command in piece.commands}
+
+
 def test_times_are_on_the_wall_clock_since_a_partitions_clock_means_nothing_to_others() -> None:
     """4.3, 4.4."""
     rig = Rig()
