@@ -47,6 +47,8 @@ from tests.support.product import Product, eventually
 from tests.support.redis import RedisServer
 
 MEMORY_MAX_MIB = 256
+BACKLOG_SPEED = 30
+"""What came while something was broken is worked off at least so many times as fast, on a loaded machine too."""
 """Of one part: some 80 MiB is Python with its libraries; no fault may make it grow by more than what waits meanwhile."""
 SHOWN_MAX = 12
 SILENT_S = INTERIM_S * TIMES
@@ -193,7 +195,7 @@ async def play(scene: Scene, faults: dict[str, Fault], outcome: Outcome) -> Outc
             blow_s = time.monotonic()
             await fault.strike(scene)
             lifted_s = time.monotonic()
-            back_s = await scene.probes.works_again(lifted_s, WITHIN_S)
+            back_s = await scene.probes.works_again(lifted_s, WITHIN_S + (lifted_s - blow_s) / BACKLOG_SPEED)
             struck.append(Struck(name, round(lifted_s - blow_s, 1), round(back_s, 1)))
             await asyncio.sleep(scene.pace.settle_s)
             if fault.afterwards is not None:
