@@ -426,6 +426,8 @@ class Kicker(ConsumerRebalanceListener):  # type: ignore[misc]  # the library ha
             self._dispatcher.forget(command_id, now)
             self._questions.forget(command_id)
             self._homes.pop(command_id, None)
+        if not self._is_ended:
+            self._carry_out(self._dispatcher.wake(now), now)  # others have their turns now
 
 
 async def run_kicker(

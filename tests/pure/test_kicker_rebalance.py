@@ -12,6 +12,7 @@ from agents.health import Health
 from agents.kicker import Kicker
 from schemas.codec import encode
 from schemas.configuration import Configuration, Disconnect, Nas
+from schemas.configuration import Kicker as Settings
 from schemas.disconnect import COMMAND_KIND, NOTICE_KIND, DisconnectCommand, SessionNotice
 from schemas.topics import COMMANDS
 from streams.open_commands import OpenCommands
@@ -59,10 +60,10 @@ async def kicker(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(module, "restore", restore)
     nas = Nas(name="campus", addresses=("127.0.0.1",), secret="s", disconnect=Disconnect(address="127.0.0.1", secret="s"))
-    made = Kicker(Configuration(nas=(nas,)), Health("kicker"))
+    made = Kicker(Configuration(nas=(nas,), kicker=Settings(in_flight_per_nas=1)), Health("kicker"))
     await made._consumer.stop()
     made._consumer, made._writer = Consumer(), Writer()
-    made._ports = SimpleNamespace(send=lambda *_: None, close=lambda: None)
+    made._ports = SimpleNamespace(sent=[], send=lambda *datagram: made._ports.sent.append(datagram), close=lambda: None)
     yield made
     made._end_kicks()
 
@@ -83,10 +84,11 @@ def read(kicker: Kicker, *records: tuple[bytes | None, bytes]) -> None:
     kicker._take_records(part, polled)
 
 
-def command() -> tuple[bytes, bytes]:
+def command(number: int = 1) -> tuple[bytes, bytes]:
     now_ms = module._now().wall_ms
     more = {"time_ms": now_ms, "expires_ms": now_ms + 60_000, "confirm_within_s": 60}
-    said = DisconnectCommand(id="0-1-0-bob", nas="campus", identity="bob", session={"acct_session_id": "s1"}, reason="limit", **more)
+    more |= {"id": f"0-{number}-0-bob", "session": {"acct_session_id": f"s{number}"}}
+    said = DisconnectCommand(nas="campus", identity="bob", reason="limit", **more)
     return COMMAND_KIND.encode(), encode(said)
 
 
@@ -99,6 +101,15 @@ async def test_what_is_worked_on_goes_with_its_partition_also_before_it_was_read
     assert len(kicker._dispatcher) == 1
     await assign(kicker)
     assert (len(kicker._dispatcher), kicker._homes) == (0, {})
+
+
+async def test_who_waited_for_a_turn_has_it_when_the_command_before_is_somebody_elses(kicker: Kicker):
+    """5.5: it waited until something else happened, and expired where nothing did."""
+    await assign(kicker, PLACE)
+    read(kicker, command(1), command(2))
+    assert len(kicker._ports.sent) == 1
+    kicker._forget(["0-1-0-bob"])
+    assert len(kicker._ports.sent) == 2
 
 
 @pytest.mark.parametrize(("is_alive", "taken"), [(True, []), (False, [0, 1])])
