@@ -73,10 +73,8 @@ def _settle(step: Step, key: str, row: SessionRow) -> None:
         if group not in wanted:
             step.to_group("free", group, row.identity, key)
     for group in wanted:
-        if group not in row.slots:
+        if group not in row.slots or not is_as_told:  # in which groups else it is says whom a limit excepts
             _take(step, row, group, "take" if group in row.asked else "hold")
-        elif not is_as_told and group not in row.asked:  # in which groups else it is says whom a limit excepts
-            _take(step, row, group, "hold")
     row.slots = wanted
 
 

@@ -74,6 +74,15 @@ def test_another_group_tells_those_it_was_in_already_since_a_limit_may_except_it
     assert [message.op for message in messages(journal) if message.group == "g"] == []
 
 
+def test_who_gets_another_group_while_it_asks_asks_once_more() -> None:
+    """4.2, 4.9: the first question told who was excepted then."""
+    journal = bob(ALL)
+    journal.feed(start("s1"))
+    assert [message.groups for message in messages(journal)] == [["g"]]
+    journal.feed(groups("bob", "g", "vip", at_s=5))
+    assert [(message.op, message.groups) for message in messages(journal) if message.group == "g"] == [("take", ["g", "vip"])]
+
+
 def test_a_start_that_passed_the_users_limits_asks_its_groups() -> None:
     """4.1, and is told in the live log which it passed (4.9)."""
     journal = bob(ALL, user_limit(5, "five"))
